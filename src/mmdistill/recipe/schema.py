@@ -1,0 +1,280 @@
+"""The typed parts of a recipe. Everything a run depends on is one of these fields.
+
+Components (encoders, fusions, losses, tasks, optimisers, schedules) and columns keep their own options as extra keys;
+`Component.options` and `ColumnSpec.settings` turn them into the typed options that the catalog holds for their name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from mmdistill import catalog
+from mmdistill.catalog import Options
+
+
+class Spec(BaseModel):
+    """Base of the recipe's parts: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Component(BaseModel):
+    """A named thing from the catalog with its options. Short form: the name alone."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(description="A name from `mmdistill list`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def options(self, kind: str) -> Any:
+        """The typed options of this component as a `kind`.
+
+        Raises:
+            InputError: when the catalog has no such name.
+            pydantic.ValidationError: when an option is unknown or has a bad value.
+        """
+        return catalog.get(kind, self.name).options.model_validate(self.model_extra or {})
+
+    def build(self, kind: str, *context: Any) -> Any:
+        """Load what the name stands for and call it with `context` and the typed options."""
+        return catalog.get(kind, self.name).load()(*context, self.options(kind))
+
+
+class ColumnSpec(BaseModel):
+    """A column the models may read. The other keys are the settings of its type."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str = Field(description="image, text, audio, tabular or vector.")
+    source: str | None = Field(default=None, description="Column of the table; the key itself when left out.")
+    augment: dict[str, Any] | None = Field(default=None, description="How training varies it; nothing when left out.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    def settings(self) -> Any:
+        """The typed extraction settings."""
+        return catalog.get("modality", self.type).options.model_validate(self.model_extra or {})
+
+    def augmentation(self) -> Any:
+        """The typed augmentation options, or None."""
+        if self.augment is None:
+            return None
+        return catalog.get("augmentation", self.type).options.model_validate(self.augment)
+
+
+class SplitSpec(Spec):
+    """How rows are split. Either a column says it, or fractions with an optional group."""
+
+    column: str | None = Field(default=None, description="Column that holds train, validation (or val, dev) and test.")
+    group: str | None = Field(default=None, description="Column whose values (patient, speaker) stay on one side.")
+    validation: float = Field(default=0.1, ge=0, lt=1, description="Fraction of the rows (or of train, with `column`).")
+    test: float = Field(default=0.1, ge=0, lt=1, description="Fraction of the rows; not used with `column`.")
+    seed: int = Field(default=0, description="Changes which rows fall where.")
+
+
+def _split_short_form(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+class DataSpec(Spec):
+    """The table and what its columns mean."""
+
+    table: str = Field(description="A file, a folder with a folder per class, hf://owner/name, or a sample's name.")
+    format: Literal["csv", "tsv", "jsonl", "parquet", "arrow", "folder"] | None = Field(
+        default=None, description="Told by the ending when left out."
+    )
+    target: str | None = Field(default=None, description="Column to predict; short for the task's own `target`.")
+    columns: dict[str, ColumnSpec] = Field(min_length=1, description="The columns that models read, by name.")
+    split: Annotated[SplitSpec, BeforeValidator(_split_short_form)] = Field(
+        default_factory=SplitSpec, description="How rows are split; short form: the name of the split column."
+    )
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="raise: a cell that cannot be read ends the run; skip: its row is left out and counted."
+    )
+    limit: int | None = Field(default=None, ge=1, description="Read only the first rows of the table.")
+
+
+class TaskSpec(BaseModel):
+    """What is predicted. The other keys are the options of the task."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str = Field(description="A task from `mmdistill list tasks`.")
+    target: str | None = Field(default=None, description="Column of the table; `data.target` when left out.")
+    weight: float = Field(default=1.0, ge=0, description="Weight of the supervised loss.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    def options(self) -> Any:
+        """The typed options of the task."""
+        return catalog.get("task", self.type).options.model_validate(self.model_extra or {})
+
+
+class StopSpec(Spec):
+    """When training ends before its last epoch. The baseline gets as many steps as its student took."""
+
+    patience: int | None = Field(default=None, ge=1, description="Epochs without a better validation score.")
+    target: float | None = Field(default=None, description="Validation score that is good enough.")
+
+
+class CheckpointSpec(Spec):
+    """How often a checkpoint is written; at the end of an epoch and on Ctrl-C as well."""
+
+    steps: int | None = Field(default=None, ge=1, description="Every so many steps.")
+    seconds: float | None = Field(default=30.0, gt=0, description="Every so many seconds.")
+
+
+class TrainSpec(Spec):
+    """How a model is trained."""
+
+    epochs: int = Field(default=20, ge=1, description="Passes over the training rows.")
+    batch_size: int = Field(default=128, ge=1, description="Rows a step, before accumulation.")
+    optimizer: Component = Field(default=Component(name="adamw"), description="An optimiser and its options.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate.")
+    schedule: Component = Field(default=Component(name="cosine"), description="Shape of the learning rate over the steps.")
+    clip_norm: float | None = Field(default=None, gt=0, description="Largest norm of the gradient.")
+    accumulate: int = Field(default=1, ge=1, description="Batches per optimiser step.")
+    mixup: float | None = Field(default=None, gt=0, description="Alpha of the Beta distribution of mixup; off when left out.")
+    stop: StopSpec = Field(default_factory=StopSpec, description="Ending before the last epoch.")
+    select: Literal["best", "last"] = Field(
+        default="best", description="Which weights are kept: best validation score, or those of the last epoch."
+    )
+    evaluate_every: int = Field(default=1, ge=1, description="Epochs between two looks at the validation rows.")
+    log_every: int = Field(default=50, ge=1, description="Steps between two readings of the losses from the device.")
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec, description="How often a checkpoint is written.")
+
+
+class ModelSpec(Spec):
+    """Encoders, one a column the model reads, then a fusion, then the task's head."""
+
+    encoders: dict[str, Component] = Field(min_length=1, description="An encoder for each column that the model reads.")
+    fusion: Component | None = Field(
+        default=None, description="How several columns become one; concat when left out, not used with one column."
+    )
+    features: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Extraction settings of this model where they differ from the column's."
+    )
+    modality_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Chance, per row and column, to hide a column while training; one always stays."
+    )
+    head_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the head.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Keys of `train` that differ for this model.")
+
+
+class LossWeight(Spec):
+    """A weight that changes over training: from `start` to `end` between two fractions of the steps."""
+
+    shape: Literal["linear", "cosine", "step"] = Field(default="linear", description="How the weight goes from start to end.")
+    start: float = Field(default=0.0, ge=0, description="Weight at the beginning.")
+    end: float = Field(default=1.0, ge=0, description="Weight after the change.")
+    begin: float = Field(default=0.0, ge=0, le=1, description="Fraction of all steps at which the change begins.")
+    until: float = Field(default=1.0, ge=0, le=1, description="Fraction of all steps at which the change is complete.")
+
+
+class Taps(Spec):
+    """Which outputs a term compares, where it is not the logits."""
+
+    student: str | None = Field(default=None, description="Tap of the student, such as `fused` or `sound`.")
+    teacher: str | None = Field(default=None, description="Tap of the teacher.")
+
+
+class LossTerm(BaseModel):
+    """A distillation loss of the objective. The other keys are its options. Short form: the name alone."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(description="A loss from `mmdistill list losses`.")
+    weight: float | LossWeight = Field(default=1.0, description="A number, or a change over training.")
+    taps: Taps | None = Field(default=None, description="Which outputs are compared.")
+    task: str | None = Field(default=None, description="Which task's logits, when there are several tasks.")
+    adapter: Literal["auto", "linear", "mlp", "none"] = Field(
+        default="auto", description="Projector from the student's tap to the teacher's, where their sizes differ."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def options(self) -> Any:
+        """The typed options of the loss."""
+        return catalog.get("loss", self.name).options.model_validate(self.model_extra or {})
+
+
+class SignalsSpec(Spec):
+    """Where the teacher's outputs come from while the student learns."""
+
+    store: bool | None = Field(
+        default=None,
+        description="true: computed once for the clean rows; false: computed for every batch, on the view the student "
+        "sees; left out: stored when nothing that the teacher reads is augmented.",
+    )
+
+
+class DistillSpec(Spec):
+    """What the student learns besides the targets."""
+
+    losses: list[LossTerm] = Field(
+        default_factory=lambda: [LossTerm.model_validate({"name": "kd", "temperature": 4.0})], description="The terms."
+    )
+    supervised: float | LossWeight = Field(default=1.0, description="Weight of the loss on the targets.")
+    signals: SignalsSpec = Field(default_factory=SignalsSpec, description="Where the teacher's outputs come from.")
+
+
+class TeacherSpec(ModelSpec):
+    """The model that teaches: trained here, or taken from an earlier run."""
+
+    encoders: dict[str, Component] = Field(default_factory=dict, description="An encoder for each column that it reads.")
+    run: str | None = Field(default=None, description="Folder of an earlier run whose teacher is used as it is.")
+    model: str = Field(default="teacher", description="Which model of that run.")
+    per_seed: bool = Field(default=False, description="Train a teacher for every seed instead of one for all.")
+    control: bool = Field(
+        default=False,
+        description="Also train a control teacher of the student's own columns and a student of it, to tell what the "
+        "other columns add from what unlabelled rows add.",
+    )
+
+
+class StudentSpec(ModelSpec):
+    """The model that is shipped."""
+
+    distill: DistillSpec | None = Field(default=None, description="Its own objective; the recipe's `distill` when left out.")
+    baseline: bool = Field(default=True, description="Train the same student without a teacher beside it.")
+
+
+class EvaluationSpec(Spec):
+    """How finished models are measured."""
+
+    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples behind an interval.")
+    latency_repeats: int = Field(default=30, ge=1, description="Timed forward passes behind a latency.")
+    batch_size: int = Field(default=512, ge=1, description="Rows a step when models are applied.")
+
+
+class ComputeSpec(Spec):
+    """The machine."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="Of the training steps.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; PyTorch's own choice when left out.")
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        default_factory=list, description="Trackers that get the history as well; `history.csv` is always written."
+    )
+
+
+__all__ = [
+    "CheckpointSpec", "ColumnSpec", "Component", "ComputeSpec", "DataSpec", "DistillSpec", "EvaluationSpec", "LossTerm",
+    "LossWeight", "ModelSpec", "Options", "SignalsSpec", "Spec", "SplitSpec", "StopSpec", "StudentSpec", "Taps", "TaskSpec",
+    "TeacherSpec", "TrainSpec",
+]  # fmt: skip
