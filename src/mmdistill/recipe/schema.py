@@ -6,12 +6,12 @@ Components (encoders, fusions, losses, tasks, optimisers, schedules) and columns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mmdistill import catalog
-from mmdistill.catalog import Options
 
 
 class Spec(BaseModel):
@@ -98,7 +98,8 @@ class DataSpec(Spec):
         default_factory=SplitSpec, description="How rows are split; short form: the name of the split column."
     )
     on_error: Literal["raise", "skip"] = Field(
-        default="raise", description="raise: a cell that cannot be read ends the run; skip: its row is left out and counted."
+        default="raise",
+        description="raise: a cell that cannot be read ends the run; skip: its row is left out and counted.",
     )
     limit: int | None = Field(default=None, ge=1, description="Read only the first rows of the table.")
 
@@ -143,10 +144,14 @@ class TrainSpec(Spec):
     batch_size: int = Field(default=128, ge=1, description="Rows a step, before accumulation.")
     optimizer: Component = Field(default=Component(name="adamw"), description="An optimiser and its options.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate.")
-    schedule: Component = Field(default=Component(name="cosine"), description="Shape of the learning rate over the steps.")
+    schedule: Component = Field(
+        default=Component(name="cosine"), description="Shape of the learning rate over the steps."
+    )
     clip_norm: float | None = Field(default=None, gt=0, description="Largest norm of the gradient.")
     accumulate: int = Field(default=1, ge=1, description="Batches per optimiser step.")
-    mixup: float | None = Field(default=None, gt=0, description="Alpha of the Beta distribution of mixup; off when left out.")
+    mixup: float | None = Field(
+        default=None, gt=0, description="Alpha of the Beta distribution of mixup; off when left out."
+    )
     stop: StopSpec = Field(default_factory=StopSpec, description="Ending before the last epoch.")
     select: Literal["best", "last"] = Field(
         default="best", description="Which weights are kept: best validation score, or those of the last epoch."
@@ -167,7 +172,10 @@ class ModelSpec(Spec):
         default_factory=dict, description="Extraction settings of this model where they differ from the column's."
     )
     modality_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Chance, per row and column, to hide a column while training; one always stays."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Chance, per row and column, to hide a column while training; one always stays.",
     )
     head_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the head.")
     train: dict[str, Any] = Field(default_factory=dict, description="Keys of `train` that differ for this model.")
@@ -176,7 +184,9 @@ class ModelSpec(Spec):
 class LossWeight(Spec):
     """A weight that changes over training: from `start` to `end` between two fractions of the steps."""
 
-    shape: Literal["linear", "cosine", "step"] = Field(default="linear", description="How the weight goes from start to end.")
+    shape: Literal["linear", "cosine", "step"] = Field(
+        default="linear", description="How the weight goes from start to end."
+    )
     start: float = Field(default=0.0, ge=0, description="Weight at the beginning.")
     end: float = Field(default=1.0, ge=0, description="Weight after the change.")
     begin: float = Field(default=0.0, ge=0, le=1, description="Fraction of all steps at which the change begins.")
@@ -236,7 +246,9 @@ class DistillSpec(Spec):
 class TeacherSpec(ModelSpec):
     """The model that teaches: trained here, or taken from an earlier run."""
 
-    encoders: dict[str, Component] = Field(default_factory=dict, description="An encoder for each column that it reads.")
+    encoders: dict[str, Component] = Field(
+        default_factory=dict, description="An encoder for each column that it reads."
+    )
     run: str | None = Field(default=None, description="Folder of an earlier run whose teacher is used as it is.")
     model: str = Field(default="teacher", description="Which model of that run.")
     per_seed: bool = Field(default=False, description="Train a teacher for every seed instead of one for all.")
@@ -250,7 +262,9 @@ class TeacherSpec(ModelSpec):
 class StudentSpec(ModelSpec):
     """The model that is shipped."""
 
-    distill: DistillSpec | None = Field(default=None, description="Its own objective; the recipe's `distill` when left out.")
+    distill: DistillSpec | None = Field(
+        default=None, description="Its own objective; the recipe's `distill` when left out."
+    )
     baseline: bool = Field(default=True, description="Train the same student without a teacher beside it.")
 
 
@@ -266,15 +280,29 @@ class ComputeSpec(Spec):
     """The machine."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps.")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="Of the training steps.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="Of the training steps."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; PyTorch's own choice when left out.")
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
         default_factory=list, description="Trackers that get the history as well; `history.csv` is always written."
     )
 
 
-__all__ = [
-    "CheckpointSpec", "ColumnSpec", "Component", "ComputeSpec", "DataSpec", "DistillSpec", "EvaluationSpec", "LossTerm",
-    "LossWeight", "ModelSpec", "Options", "SignalsSpec", "Spec", "SplitSpec", "StopSpec", "StudentSpec", "Taps", "TaskSpec",
-    "TeacherSpec", "TrainSpec",
-]  # fmt: skip
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it. A component of another name replaces the whole component."""
+    result = dict(base)
+    for key, value in changes.items():
+        held = result.get(key)
+        if isinstance(held, Mapping) and isinstance(value, str) and "name" in held:
+            value = {"name": value}
+        renamed = (
+            isinstance(value, Mapping)
+            and isinstance(held, Mapping)
+            and value.get("name", held.get("name")) != held.get("name")
+        )
+        if isinstance(held, Mapping) and isinstance(value, Mapping) and not renamed:
+            result[key] = merge(held, value)
+        else:
+            result[key] = value
+    return result

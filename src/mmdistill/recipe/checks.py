@@ -1,0 +1,167 @@
+"""Checks of a recipe that go beyond the type of a key: names in the catalog, and keys that contradict each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mmdistill import catalog
+from mmdistill.errors import InputError, nearest
+from mmdistill.recipe.document import KeyPath
+from mmdistill.recipe.problems import Problem, problems_of
+from mmdistill.recipe.schema import Component, DistillSpec, ModelSpec, TrainSpec, merge
+
+if TYPE_CHECKING:
+    from mmdistill.recipe.recipe import Recipe
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def components(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Any]]:
+    """Every component with its key path and its kind (losses and tasks hold their options themselves)."""
+    columns = recipe.data.columns
+    for name, spec in recipe.model_specs().items():
+        at: KeyPath = ("teacher",) if spec is recipe.teacher else ("students", name)
+        for column, encoder in spec.encoders.items():
+            if column in columns:
+                yield (*at, "encoders", column), f"{columns[column].type} encoder", encoder
+        if spec.fusion is not None:
+            yield (*at, "fusion"), "fusion", spec.fusion
+    yield ("train", "optimizer"), "optimizer", recipe.train.optimizer
+    yield ("train", "schedule"), "schedule", recipe.train.schedule
+    distillations: list[tuple[KeyPath, DistillSpec | None]] = [(("distill",), recipe.distill)]
+    distillations += [(("students", name, "distill"), student.distill) for name, student in recipe.students.items()]
+    for at, distill in distillations:
+        for index, term in enumerate(distill.losses if distill else []):
+            yield (*at, "losses", index), "loss", _LossOptions(term)
+
+
+class _LossOptions:
+    """A loss term seen as a component: its options are typed by the catalog of losses."""
+
+    def __init__(self, term: Any) -> None:
+        self.name, self.model_extra = term.name, term.model_extra
+
+    def options(self, kind: str) -> Any:
+        return catalog.get(kind, self.name).options.model_validate(self.model_extra or {})
+
+
+def component_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Unknown names and options that their typed models refuse."""
+    checks: list[tuple[KeyPath, str, str, Any]] = [
+        (path, kind, component.name, component.model_extra) for path, kind, component in components(recipe)
+    ]
+    for name, column in recipe.data.columns.items():
+        checks.append((("data", "columns", name), "modality", column.type, column.model_extra))
+        if column.augment is not None and column.type in set(catalog.names("modality")):
+            checks.append((("data", "columns", name, "augment"), "augmentation", column.type, column.augment))
+    for name, task in recipe.tasks.items():
+        checks.append((("tasks", name), "task", task.type, task.model_extra))
+    for path, kind, name, options in checks:
+        yield from _option_problems(path, kind, name, options)
+    for at, spec in _model_paths(recipe):
+        for name, settings in spec.features.items():
+            own = recipe.data.columns.get(name)
+            if own is not None:
+                merged = merge(own.model_extra or {}, settings)
+                yield from _option_problems((*at, "features", name), "modality", own.type, merged)
+        try:
+            train = recipe.train_for(spec)
+        except ValidationError as error:
+            yield from problems_of(error, (*at, "train"), TrainSpec)
+        else:
+            for key in {"optimizer", "schedule"} & set(spec.train):
+                component: Component = getattr(train, key)
+                yield from _option_problems((*at, "train", key), key, component.name, component.model_extra)
+
+
+def _option_problems(path: KeyPath, kind: str, name: str, options: Mapping[str, Any] | None) -> Iterator[Problem]:
+    try:
+        entry = catalog.get(kind, name)
+    except InputError as error:
+        yield Problem(path, error.what, error.fix)
+        return
+    try:
+        entry.options.model_validate(options or {})
+    except ValidationError as error:
+        yield from problems_of(error, path, entry.options)
+
+
+def _model_paths(recipe: Recipe) -> list[tuple[KeyPath, ModelSpec]]:
+    students: list[tuple[KeyPath, ModelSpec]] = [(("students", name), spec) for name, spec in recipe.students.items()]
+    return [(("teacher",), recipe.teacher), *students]
+
+
+def contradictions(recipe: Recipe) -> Iterator[Problem]:
+    """Keys that are valid alone and wrong together."""
+    yield from _bad_names(recipe)
+    yield from _bad_teacher(recipe)
+    for at, spec in _model_paths(recipe):
+        yield from _bad_model(recipe, at, spec)
+    yield from _bad_targets(recipe)
+    if len(set(recipe.seeds)) != len(recipe.seeds):
+        yield Problem(("seeds",), "A seed stands twice, which would count one run as two", "Keep each seed once")
+
+
+def _bad_names(recipe: Recipe) -> Iterator[Problem]:
+    named: list[tuple[KeyPath, str]] = [(("name",), recipe.name)]
+    named += [(("students", name), name) for name in recipe.students]
+    for at, name in named:
+        if not NAME.fullmatch(name):
+            yield Problem(at, f"{name!r} cannot name a folder", "Use letters, digits, dots, underscores and hyphens")
+    taken = {"teacher", "baseline", "control", "control-teacher", "signals", "figures"}
+    for name in set(recipe.students) & taken:
+        yield Problem(("students", name), f"{name!r} is taken by another folder", "Choose another name for the student")
+
+
+def _bad_teacher(recipe: Recipe) -> Iterator[Problem]:
+    teacher = recipe.teacher
+    if bool(teacher.encoders) == bool(teacher.run):
+        both = ", not both" if teacher.run else ""
+        yield Problem(
+            ("teacher",),
+            f"A teacher has encoders or comes from a run{both}",
+            "Give `encoders` to train one, or `run` to take one that is trained",
+        )
+    for name, student in recipe.students.items():
+        if teacher.control and not set(student.encoders) < set(teacher.encoders):
+            yield Problem(
+                ("teacher", "control"),
+                f"The student {name!r} reads all that the teacher reads: a control teacher would be the teacher",
+                "Remove `control` or give the student fewer columns",
+            )
+
+
+def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
+    columns = list(recipe.data.columns)
+    for key in ("encoders", "features"):
+        for column in getattr(spec, key):
+            if column not in columns:
+                what = f"There is no column {column!r} in data.columns"
+                yield Problem((*at, key, column), what, nearest(column, columns))
+    for column in set(spec.features) & set(columns) - set(spec.encoders):
+        what = f"This model has no encoder for {column!r}"
+        yield Problem((*at, "features", column), what, "Add one or remove this key")
+    if spec.fusion is not None and len(spec.encoders) < 2:
+        what = "A model of one column has nothing to fuse"
+        yield Problem((*at, "fusion"), what, "Remove `fusion` or add an encoder")
+    train = recipe.train_for(spec)
+    if recipe.data.split.validation == 0 and recipe.data.split.column is None:
+        needs = {"stop": train.stop.patience or train.stop.target, "select": train.select == "best"}
+        for key in (key for key, needed in needs.items() if needed):
+            what = f"`{key}` needs validation rows and there are none"
+            yield Problem((*at, "train", key), what, "Set data.split.validation, or select: last")
+
+
+def _bad_targets(recipe: Recipe) -> Iterator[Problem]:
+    for name, task in recipe.tasks.items():
+        target = task.target or recipe.data.target
+        if target is None:
+            yield Problem(("tasks", name), "No target column is named", "Set data.target")
+        for column, spec in recipe.data.columns.items():
+            if (spec.source or column) == target:
+                what = f"{target!r} is the target: a model that reads it learns nothing else"
+                yield Problem(("data", "columns", column), what, "Remove it from data.columns")

@@ -1,0 +1,100 @@
+"""The JSON Schema of a recipe, with the options of every component of the catalog, so that editors complete it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdistill import catalog
+from mmdistill.recipe.recipe import Recipe
+
+ENCODER_KINDS = tuple(f"{modality} encoder" for modality in ("image", "text", "audio", "tabular", "vector"))
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of what `Recipe.load` accepts, short forms included."""
+    schema = Recipe.model_json_schema()
+    definitions = schema["$defs"]
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mmdistill recipe"
+    _point_at(definitions, ("TeacherSpec", "StudentSpec", "ModelSpec"), "encoders", "Encoder", in_mapping=True)
+    _point_at(definitions, ("TeacherSpec", "StudentSpec", "ModelSpec"), "fusion", "Fusion")
+    _point_at(definitions, ("TrainSpec",), "optimizer", "Optimizer")
+    _point_at(definitions, ("TrainSpec",), "schedule", "Schedule")
+    definitions["Encoder"] = _named(ENCODER_KINDS)
+    definitions["Fusion"] = _named(("fusion",))
+    definitions["Optimizer"] = _named(("optimizer",))
+    definitions["Schedule"] = _named(("schedule",))
+    definitions.pop("Component", None)
+    definitions["LossTerm"] = _with_options(definitions["LossTerm"], "name", "loss")
+    definitions["TaskSpec"] = _with_options(definitions["TaskSpec"], "type", "task")
+    definitions["ColumnSpec"] = _with_options(definitions["ColumnSpec"], "type", "modality")
+    _short_forms(schema)
+    return schema
+
+
+def _point_at(
+    definitions: dict[str, Any], owners: tuple[str, ...], key: str, target: str, in_mapping: bool = False
+) -> None:
+    for owner in (definitions[name] for name in owners if name in definitions):
+        described = {"description": owner["properties"][key].get("description", "")}
+        reference = {"$ref": f"#/$defs/{target}"}
+        value = {"type": "object", "additionalProperties": reference} if in_mapping else reference
+        owner["properties"][key] = {**described, **value}
+
+
+def _named(kinds: tuple[str, ...]) -> dict[str, Any]:
+    """A name alone, or a mapping of a name and the options of that name."""
+    entries = [entry for kind in kinds for entry in catalog.entries(kind)]
+    long_forms = []
+    for entry in entries:
+        options = entry.options.model_json_schema()
+        properties = {"name": {"const": entry.name}, **options.get("properties", {})}
+        long_forms.append(
+            {
+                "title": f"{entry.kind}: {entry.name}",
+                "description": entry.summary,
+                "type": "object",
+                "properties": properties,
+                "required": ["name", *options.get("required", [])],
+                "additionalProperties": False,
+                **({"$defs": options["$defs"]} if "$defs" in options else {}),
+            }
+        )
+    return {"anyOf": [{"enum": sorted({entry.name for entry in entries})}, *long_forms]}
+
+
+def _with_options(base: dict[str, Any], key: str, kind: str) -> dict[str, Any]:
+    """The keys of `base` together with the options that belong to the name under `key`."""
+    long_forms = []
+    for entry in catalog.entries(kind):
+        options = entry.options.model_json_schema()
+        properties = {**base["properties"], **options.get("properties", {}), key: {"const": entry.name}}
+        if kind == "modality":
+            augmentation = catalog.get("augmentation", entry.name).options.model_json_schema()
+            properties["augment"] = {"anyOf": [augmentation, {"type": "null"}]}
+        long_forms.append(
+            {
+                "title": f"{kind}: {entry.name}",
+                "description": entry.summary,
+                "type": "object",
+                "properties": properties,
+                "required": [key, *options.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    return {"anyOf": [{"enum": sorted(catalog.names(kind))}, *long_forms]}
+
+
+def _short_forms(schema: dict[str, Any]) -> None:
+    """Accept `task`, `student`, `seeds: 5` and `split: column` as `Recipe.load` does."""
+    properties = schema["properties"]
+    properties["task"] = {"$ref": "#/$defs/TaskSpec", "description": "Short for one entry of `tasks`."}
+    properties["student"] = {"$ref": "#/$defs/StudentSpec", "description": "Short for one entry of `students`."}
+    properties["seeds"] = {"anyOf": [properties["seeds"], {"type": "integer", "minimum": 1}]}
+    split = schema["$defs"]["DataSpec"]["properties"]["split"]
+    schema["$defs"]["DataSpec"]["properties"]["split"] = {"anyOf": [split, {"type": "string"}]}
+    schema["required"] = [key for key in schema["required"] if key not in {"tasks", "students"}]
+    schema["allOf"] = [
+        {"anyOf": [{"required": ["task"]}, {"required": ["tasks"]}]},
+        {"anyOf": [{"required": ["student"]}, {"required": ["students"]}]},
+    ]
