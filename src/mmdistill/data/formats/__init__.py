@@ -1,0 +1,1 @@
+"""One file a format: how rows are read from a file, a folder or a hub."""
