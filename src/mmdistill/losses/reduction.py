@@ -1,0 +1,38 @@
+"""How the values of rows and positions become one number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmdistill.errors import InputError
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    """The mean of per-row or per-position values over the sum of their weights.
+
+    Args:
+        values: (B,) one value a row, or (B, L) one value a position.
+        weight: (B,) weight of each row, not negative; 1 when left out.
+        mask: (B, L), true at positions that count; all when left out.
+
+    Returns:
+        A scalar; zero when nothing counts, so that a batch without usable rows teaches nothing.
+
+    Raises:
+        InputError: when the shapes do not belong together.
+    """
+    if mask is not None and mask.shape != values.shape:
+        raise InputError(f"The mask has shape {tuple(mask.shape)}, the values it selects from {tuple(values.shape)}")
+    if weight is not None and weight.shape != values.shape[:1]:
+        raise InputError(f"The weight has shape {tuple(weight.shape)}, but there are {values.shape[0]} rows")
+    if weight is None and mask is None:
+        return values.sum() / max(values.numel(), 1)
+    if weight is None:
+        assert mask is not None
+        weights = mask.to(values.dtype)
+    else:
+        weights = weight.to(values.dtype)
+        if values.dim() == 2:
+            weights = weights[:, None].expand_as(values) if mask is None else weights[:, None] * mask
+    return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(values.dtype).tiny)
