@@ -1,0 +1,49 @@
+"""All plots of a run, section by section, and their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmdistill.report.figures.balance import draw_balance
+from mmdistill.report.figures.calibration import draw_calibration
+from mmdistill.report.figures.confusion import draw_confusion
+from mmdistill.report.figures.curves import draw_curves
+from mmdistill.report.figures.gain import draw_gain
+from mmdistill.report.figures.plot import Plot, look
+from mmdistill.report.figures.subsets import draw_subsets
+from mmdistill.report.figures.svg import png_file, svg_file
+from mmdistill.report.figures.tradeoff import draw_tradeoff
+from mmdistill.report.run_folder import RunFolder, read_run_folder
+from mmdistill.report.writing import write_whole
+
+
+def draw(run: RunFolder) -> dict[str, list[Plot]]:
+    """Section → its plots. A section whose numbers are missing has none."""
+    with look():
+        return {
+            "gain": draw_gain(run.results),
+            "curves": draw_curves(run),
+            "tradeoff": draw_tradeoff(run.results),
+            "confusion": draw_confusion(run.results),
+            "subsets": draw_subsets(run.results),
+            "calibration": draw_calibration(run.results),
+            "data": draw_balance(run.results),
+        }
+
+
+def write_figures(run_folder: Path) -> list[Path]:
+    """Draw every plot into `figures/` of a run folder, as SVG and as PNG (200 dots per inch), each file whole.
+
+    Raises:
+        InputError: when the run folder is not finished or damaged.
+        MMDistillError: when a file cannot be written.
+    """
+    run = read_run_folder(run_folder)
+    folder = run.path / "figures"
+    written = []
+    plots = [plot for section in draw(run).values() for plot in section]
+    with look():
+        for plot in plots:
+            written.append(write_whole(folder / f"{plot.name}.svg", svg_file(plot)))
+            written.append(write_whole(folder / f"{plot.name}.png", png_file(plot)))
+    return written

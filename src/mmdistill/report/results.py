@@ -1,0 +1,327 @@
+"""`results.json` as typed values: what a finished run says about its models.
+
+Keys that this version does not know are kept and ignored, and every optional part may be missing, so that a page can be
+made from the results of older, newer and partial runs. A number that is not finite counts as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mmdistill.errors import InputError
+
+FORMAT = 1
+"""The newest format of `results.json` that this version reads."""
+
+
+def _finite_or_none(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return value if math.isfinite(value) else None
+
+
+def _numbers_only(value: Any) -> Any:
+    """A mapping without the entries that are not finite numbers."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: number
+        for key, number in value.items()
+        if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    }
+
+
+Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Numbers = Annotated[dict[str, float], BeforeValidator(_numbers_only)]
+
+
+class Part(BaseModel):
+    """Base of the parts: unknown keys are kept, values do not change."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ClassScore(Part):
+    """One line of a per-class table. Scores are fractions; `support` counts test rows."""
+
+    name: str | int | float | bool = Field(alias="class")
+    precision: Number = None
+    recall: Number = None
+    f1: Number = None
+    support: Number = None
+
+
+class Details(Part):
+    """What the task tells about one seed beyond its metrics. `confusion[i][j]`: rows of class i predicted as j."""
+
+    per_class: list[ClassScore] = []
+    confusion: list[list[float]] = []
+    classes: list[str | int | float | bool] = []
+
+
+class CalibrationBin(Part):
+    """Mean confidence and accuracy of the `count` rows of one bin; missing in an empty bin."""
+
+    confidence: Number = None
+    accuracy: Number = None
+    count: int = 0
+
+
+class Calibration(Part):
+    """How far confidence is from accuracy. `temperature` is the one fitted on the validation rows."""
+
+    bins: list[CalibrationBin] = []
+    expected_calibration_error: Number = None
+    temperature: Number = None
+
+
+class Run(Part):
+    """One seed of one model, scored on the test rows."""
+
+    seed: int
+    metrics: Numbers
+    train_seconds: Number = None
+    epochs: Number = None
+    steps: Number = None
+    best_epoch: Number = None
+    validation: Numbers = {}
+    modalities: dict[str, Numbers] = {}
+    details: Details | None = None
+    calibration: Calibration | None = None
+    agreement: Numbers = {}
+
+
+class Model(Part):
+    """One model: its cost, and a run for every seed."""
+
+    role: str
+    runs: Annotated[list[Run], Field(min_length=1)]
+    label: str = ""
+    columns: list[str] = []
+    parameters: Number = None
+    megabytes: Number = None
+    multiply_adds: Number = None
+    peak_memory_megabytes: Number = None
+    latency_ms: Numbers = {}
+    selection: str = ""
+
+    def values(self, metric: str) -> list[float]:
+        """The metric of every seed that has it."""
+        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
+
+
+class Gain(Part):
+    """The paired gain of a student over its baseline, positive when better. `seeds`: how many pairs, or which."""
+
+    student: str
+    baseline: str
+    metric: str
+    mean: Number = None
+    ci95: tuple[Number, Number] | None = None
+    p_value: Number = None
+    seeds: int | list[int] = 0
+    verdict: str = ""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval when both of its ends are known."""
+        if self.ci95 is None or self.ci95[0] is None or self.ci95[1] is None:
+            return None
+        return self.ci95[0], self.ci95[1]
+
+    @property
+    def pairs(self) -> int:
+        """How many seeds were paired."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+
+
+class Metric(Part):
+    """The direction of a metric and how it is called."""
+
+    higher_is_better: bool
+    label: str = ""
+
+
+class SplitSize(Part):
+    """Rows of one split, and how many of them have a target."""
+
+    rows: int
+    labelled: int | None = None
+
+
+class DataSummary(Part):
+    """The rows behind a run. `missing[column][split]` counts absent cells; `skipped` rows could not be read."""
+
+    rows: int | None = None
+    splits: dict[str, SplitSize] = {}
+    missing: dict[str, Numbers] = {}
+    classes: list[dict[str, Any]] = []
+    skipped: int = 0
+
+
+class Results(Part):
+    """Everything in `results.json`."""
+
+    format: int
+    name: str
+    primary_metric: str
+    higher_is_better: bool
+    models: Annotated[dict[str, Model], Field(min_length=1)]
+    task: str = ""
+    metrics: dict[str, Metric] = {}
+    verdict: str = ""
+    gain: Gain | None = None
+    gains: list[Gain] = []
+    retained: Number = None
+    compression: Number = None
+    majority: Numbers = {}
+    data: DataSummary | None = None
+    seconds: Numbers = {}
+    created: str = ""
+    version: str = ""
+
+    def label(self, model: str) -> str:
+        """The human name of a model, or its own name."""
+        return self.models[model].label or model
+
+    def metric_label(self, metric: str) -> str:
+        """The human name of a metric."""
+        known = self.metrics.get(metric)
+        return (known.label if known else "") or metric.replace("_", " ").replace("/", ": ")
+
+    def higher(self, metric: str) -> bool | None:
+        """Whether a metric is better when higher; None when the run does not say."""
+        if metric in self.metrics:
+            return self.metrics[metric].higher_is_better
+        return self.higher_is_better if metric == self.primary_metric else None
+
+    def with_role(self, *roles: str) -> list[str]:
+        """Names of the models that have one of the roles."""
+        return [name for name, model in self.models.items() if model.role in roles]
+
+    @property
+    def teacher(self) -> str | None:
+        """The model that students are measured against: `teacher`, or the first of that role."""
+        return _preferred("teacher", self.with_role("teacher"))
+
+    @property
+    def main_gain(self) -> Gain | None:
+        """The gain that the verdict is about."""
+        return self.gain or (self.gains[0] if self.gains else None)
+
+    @property
+    def all_gains(self) -> list[Gain]:
+        """The gain of every student that has a baseline."""
+        return self.gains or ([self.gain] if self.gain else [])
+
+    @property
+    def student(self) -> str | None:
+        """The student that the verdict is about."""
+        students = self.with_role("student")
+        if self.main_gain is not None and self.main_gain.student in self.models:
+            return self.main_gain.student
+        return _preferred("student", students)
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline of that student."""
+        if self.main_gain is not None and self.main_gain.baseline in self.models:
+            return self.main_gain.baseline
+        return _preferred("baseline", self.with_role("baseline"))
+
+    @property
+    def ordered(self) -> list[str]:
+        """Names of the models in reading order: teachers, every student followed by its baseline, the rest."""
+        baselines = {gain.student: gain.baseline for gain in self.all_gains}
+        order: list[str] = self.with_role("teacher")
+        for student in self.with_role("student"):
+            order += [student, *([baselines[student]] if baselines.get(student) in self.models else [])]
+        order += self.with_role("baseline")
+        return _unique([*order, *self.models])
+
+    @property
+    def key_models(self) -> list[str]:
+        """Teacher, student and baseline of the verdict, as far as they exist."""
+        return [name for name in (self.teacher, self.student, self.baseline) if name is not None]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Every metric that some run has, the primary one first."""
+        found = (metric for model in self.models.values() for run in model.runs for metric in run.metrics)
+        return _unique([self.primary_metric, *self.metrics, *found])
+
+
+def _preferred(name: str, names: list[str]) -> str | None:
+    if name in names:
+        return name
+    return names[0] if names else None
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def parse_results(content: Any, where: str = "results.json") -> Results:
+    """Check the content of a `results.json`.
+
+    Raises:
+        InputError: when something that every run has is missing or has a wrong type, naming the key; or when the
+            results were written by a newer version.
+    """
+    if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        raise InputError(
+            f"The results have format {content['format']}, and this version reads up to {FORMAT}",
+            where=where,
+            fix="Update mmdistill, or run the recipe again with this version",
+        )
+    try:
+        results = Results.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = f"{key!r} is missing" if first["type"] == "missing" else f"{key!r}: {first['msg']}"
+        raise InputError(
+            f"The results are damaged or not finished: {what}",
+            where=where,
+            fix="Run the recipe again with `mmdistill run`; finished parts are not repeated",
+        ) from error
+    return _without_dangling_gains(results)
+
+
+def _without_dangling_gains(results: Results) -> Results:
+    """Results whose gains all speak of models that are there."""
+
+    def known(gain: Gain | None) -> bool:
+        return gain is not None and gain.student in results.models and gain.baseline in results.models
+
+    return results.model_copy(
+        update={
+            "gain": results.gain if known(results.gain) else None,
+            "gains": [gain for gain in results.gains if known(gain)],
+        }
+    )
+
+
+def read_results(path: Path) -> Results:
+    """Read `results.json`.
+
+    Raises:
+        InputError: when the file cannot be read, is not JSON, or is not what a finished run leaves.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The results cannot be read: {error}", where=str(path)) from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"The file is not JSON ({error.msg})",
+            where=f"{path}, line {error.lineno}",
+            fix="Run the recipe again with `mmdistill run`; finished parts are not repeated",
+        ) from error
+    return parse_results(content, str(path))
