@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -273,7 +272,7 @@ def test_an_embedded_sample_is_found_by_its_bare_name(tmp_path: Path, monkeypatc
     assert read_table("tiny").column("x") == [1, 2]
     with pytest.raises(InputError, match="Did you mean 'tiny'"):
         read_table("tinny")
-    os.makedirs(tmp_path / "work" / "tiny" / "cat")
+    (tmp_path / "work" / "tiny" / "cat").mkdir(parents=True)
     (tmp_path / "work" / "tiny" / "cat" / "a.png").touch()
     monkeypatch.chdir(tmp_path / "work")
     assert read_table("./tiny").columns == ["path", "label"]
