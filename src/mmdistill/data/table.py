@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdistill.data.cells import is_nan
+from mmdistill.data.cells import Cell, is_nan
 from mmdistill.data.formats.base import Format
 from mmdistill.data.formats.memory import InMemory
 from mmdistill.data.formats.opening import open_format
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError, nearest
 
 

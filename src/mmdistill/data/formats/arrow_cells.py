@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmdistill.data.cells import absent_as_none
-from mmdistill.data.modalities.base import Cell
+from mmdistill.data.cells import Cell, absent_as_none
 from mmdistill.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmdistill.data.cells import Cell
 from mmdistill.data.formats.arrow_cells import checked_names, pyarrow, rows_at_once, selected_rows
 from mmdistill.data.formats.base import file_digest
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdistill.data.cells import Cell
 from mmdistill.data.formats.base import file_digest
 from mmdistill.data.formats.text_file import LineNumbers, text_lines
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError
 
 _LONGEST_CELL = 2**31 - 1  # characters; the most that every platform's csv module accepts

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdistill.data.cells import Cell
 from mmdistill.data.formats.base import text_digest
-from mmdistill.data.modalities.base import Cell
 from mmdistill.data.split_names import split_name
 from mmdistill.errors import InputError
 

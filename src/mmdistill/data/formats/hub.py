@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mmdistill.data.cells import Cell
 from mmdistill.data.formats.arrow_cells import checked_names, rows_at_once, selected_rows
 from mmdistill.data.formats.base import text_digest
-from mmdistill.data.modalities.base import Cell
 from mmdistill.data.split_names import split_name
 from mmdistill.errors import InputError, require
 

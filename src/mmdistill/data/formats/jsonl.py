@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mmdistill.data.cells import absent_as_none
+from mmdistill.data.cells import Cell, absent_as_none
 from mmdistill.data.formats.base import file_digest
 from mmdistill.data.formats.text_file import LineNumbers, text_lines
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmdistill.data.cells import absent_as_none
+from mmdistill.data.cells import Cell, absent_as_none
 from mmdistill.data.formats.base import text_digest
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError
 
 

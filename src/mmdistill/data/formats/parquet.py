@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mmdistill.data.cells import Cell
 from mmdistill.data.formats.arrow_cells import checked_names, pyarrow, rows_at_once, selected_rows
 from mmdistill.data.formats.base import file_digest
-from mmdistill.data.modalities.base import Cell
 from mmdistill.errors import InputError
 
 _READ_BYTES = 2**20  # a column is read in such pieces; without it pyarrow loads a row group's whole column
