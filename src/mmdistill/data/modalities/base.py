@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from mmdistill.catalog import Options
+from mmdistill.data.cells import Cell, absent_as_none
 from mmdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from mmdistill.data.modalities.reader import CellReader
-
-Cell: TypeAlias = "str | bytes | int | float | bool | list[Any] | dict[str, Any] | np.ndarray | Image | None"
-"""What a table holds for one row and one source column."""
 
 State: TypeAlias = dict[str, Any]
 """What a modality learnt from the training rows; JSON-able."""
@@ -121,14 +117,7 @@ class Modality(Protocol):
 
 def is_absent(cell: Cell) -> bool:
     """Whether a cell holds nothing: None, the empty string, or a Hugging Face mapping with neither bytes nor path."""
-    if cell is None or (isinstance(cell, str) and cell == ""):
-        return True
-    return (
-        isinstance(cell, dict)
-        and bool(cell)
-        and set(cell) <= {"bytes", "path"}
-        and all(value is None or value in ("", b"") for value in cell.values())
-    )
+    return absent_as_none(cell) is None
 
 
 def only_cell(cells: dict[str, Cell]) -> Cell:

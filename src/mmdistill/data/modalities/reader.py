@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from mmdistill.data.cells import is_media
 from mmdistill.data.modalities.archives import LARGER, ZipFiles, hint, refuse_escape, split_at_zip, too_large
 from mmdistill.data.modalities.base import Cell, CellError, describe
 
@@ -47,7 +48,7 @@ class CellReader:
         Raises:
             CellError: when it is anything else, or cannot be read, or is larger than `max_bytes`.
         """
-        if isinstance(cell, dict) and cell and set(cell) <= {"bytes", "path"}:
+        if isinstance(cell, dict) and is_media(cell):
             cell = cell.get("bytes") if cell.get("bytes") is not None else cell.get("path")
         if isinstance(cell, bytes | bytearray | memoryview):
             if len(cell) > self.max_bytes:
@@ -59,7 +60,7 @@ class CellReader:
 
     def path(self, cell: Cell) -> str | None:
         """The path that `read` would follow for a cell, or None when it holds its bytes itself."""
-        if isinstance(cell, dict) and cell and set(cell) <= {"bytes", "path"}:
+        if isinstance(cell, dict) and is_media(cell):
             cell = cell.get("path") if cell.get("bytes") is None else None
         return cell if isinstance(cell, str) and cell else None
 
