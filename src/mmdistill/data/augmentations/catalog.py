@@ -2,8 +2,9 @@
 
 An augmentation is two functions. ``parameters(options, seed, rows, views) -> dict[str, Tensor]`` draws, for each row
 and view, numbers in relative units (fractions of a side or a length, decibels), so that they mean the same for every
-feature of a column. ``apply(arrays, parameters, info, present=None) -> arrays`` carries them out on a feature's batch, on its
-device. View 0 is the clean row; rows whose modality is absent, and padding, stay as they are.
+feature of a column; keys are there only for what is on, and `active` (bool (B,)) always. ``apply(arrays, parameters,
+info, present=None) -> arrays`` carries them out on a feature's batch, on its device. View 0 is the clean row; rows
+whose modality is absent, and padding, stay as they are.
 
 Everything is off by default, and every number of an options class is an amount that is off at 0.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -37,7 +38,7 @@ class AugmentationOptions(Options):
 
     @property
     def reproducible(self) -> bool:
-        """Whether (row, view) alone decides the result. Swapping takes values of other rows of the batch, so it does not."""
+        """Whether (row, view) alone decides the result; not when values of other rows of the batch are swapped in."""
         return not getattr(self, "swap_rows", 0)
 
 
@@ -45,21 +46,31 @@ class ImageAugmentation(AugmentationOptions):
     """How training images vary."""
 
     crop: float = Field(
-        default=0.0, ge=0, le=1, description="Smallest side of a random crop as a fraction of the image's side; 0: no crop."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Smallest side of a random crop as a fraction of the image's side; 0: no crop.",
     )
     flip: bool = Field(default=False, description="Mirror left and right, for half of the rows.")
-    shift: float = Field(default=0.0, ge=0, le=1, description="Largest move in each direction, as a fraction of the side.")
-    rotation: float = Field(default=0.0, ge=0, le=180, description="Largest turn, in degrees either way.")
-    fill: Literal["zeros", "border", "reflection"] = Field(
-        default="zeros", description="What enters where a move or turn leaves the image: black, its border, its mirror image."
+    shift: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Largest move in each direction, as a fraction of the side; the border is continued.",
     )
-    brightness: float = Field(default=0.0, ge=0, le=1, description="Factor on the values between 1 - this and 1 + this.")
+    rotation: float = Field(default=0.0, ge=0, le=180, description="Largest turn, in degrees either way.")
+    brightness: float = Field(
+        default=0.0, ge=0, le=1, description="Factor on the values between 1 - this and 1 + this."
+    )
     contrast: float = Field(default=0.0, ge=0, le=1, description="Factor on the distance from the image's mean grey.")
     saturation: float = Field(
         default=0.0, ge=0, le=1, description="Factor on the distance from the pixel's grey; colour images only."
     )
     erase: float = Field(
-        default=0.0, ge=0, le=1, description="Largest side of a box filled with the image's mean, as a fraction of the side."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Largest side of a box filled with the image's mean, as a fraction of the side.",
     )
     noise: float = Field(
         default=0.0, ge=0, le=1, description="Standard deviation of Gaussian noise, as a fraction of the value range."
@@ -69,7 +80,9 @@ class ImageAugmentation(AugmentationOptions):
 class TextAugmentation(AugmentationOptions):
     """How training texts vary."""
 
-    drop: float = Field(default=0.0, ge=0, lt=1, description="Chance of a token to be left out; one token always stays.")
+    drop: float = Field(
+        default=0.0, ge=0, lt=1, description="Chance of a token to be left out; one token always stays."
+    )
     swap: float = Field(default=0.0, ge=0, le=1, description="Chance of two neighbouring tokens to change places.")
 
 
@@ -81,11 +94,16 @@ class AudioAugmentation(AugmentationOptions):
         default=0.0, ge=0, le=1, description="Largest move in time, as a fraction of the length; silence enters."
     )
     noise: float = Field(
-        default=0.0, ge=0, le=10, description="Largest level of white noise relative to the sound's own (0.1 is 20 dB below)."
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Largest level of white noise relative to the sound's own (0.1 is 20 dB below).",
     )
-    time_mask: float = Field(default=0.0, ge=0, lt=1, description="Longest silenced stretch, as a fraction of the length.")
+    time_mask: float = Field(
+        default=0.0, ge=0, lt=1, description="Longest silenced stretch, as a fraction of the length."
+    )
     frequency_mask: float = Field(
-        default=0.0, ge=0, lt=1, description="Widest silenced band, as a fraction of the mel scale up to half the rate."
+        default=0.0, ge=0, lt=1, description="Widest silenced band, as a fraction of the mel scale up to 8 kHz."
     )
 
 
@@ -93,7 +111,10 @@ class TabularAugmentation(AugmentationOptions):
     """How training rows of numbers and categories vary."""
 
     noise: float = Field(
-        default=0.0, ge=0, le=10, description="Standard deviation of Gaussian noise on numbers, in standard deviations of each."
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Standard deviation of Gaussian noise on numbers, in standard deviations of each.",
     )
     swap_rows: float = Field(
         default=0.0, ge=0, le=1, description="Chance of a value to be replaced with another row's of the batch."
@@ -105,14 +126,20 @@ class VectorAugmentation(AugmentationOptions):
     """How training vectors and sequences of vectors vary."""
 
     noise: float = Field(
-        default=0.0, ge=0, le=10, description="Standard deviation of Gaussian noise, in standard deviations of each number."
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Standard deviation of Gaussian noise, in standard deviations of each number.",
     )
     drop: float = Field(default=0.0, ge=0, lt=1, description="Chance of a number to be set to its mean.")
     swap_rows: float = Field(
         default=0.0, ge=0, le=1, description="Chance of a number to be replaced with another row's of the batch."
     )
     time_mask: float = Field(
-        default=0.0, ge=0, lt=1, description="Longest stretch of a sequence set to the mean, as a fraction of its length."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Longest stretch of a sequence set to the mean, as a fraction of its length.",
     )
 
 
