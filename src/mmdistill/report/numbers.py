@@ -81,5 +81,5 @@ def p_value(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """An interval of differences: [+0.012, +0.034]."""
-    return MISSING if ends is None else f"[{signed(ends[0])}, {signed(ends[1])}]"
+    """An interval of differences, which does not break over a line: [+0.012, +0.034]."""
+    return MISSING if ends is None else f"[{signed(ends[0])},\u00a0{signed(ends[1])}]"

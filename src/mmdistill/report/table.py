@@ -40,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `key` is a role (its colour marks the row) or empty; `quiet` rows are set apart from the models."""
+    """One row. `key` is a colour of the palette that marks it, or empty; `quiet` rows are set apart from the models."""
 
     cells: list[Cell]
     key: str = ""
@@ -55,6 +55,11 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether bars go to both sides of a zero line."""
+        return any(cell.bar is not None and cell.bar < 0 for row in self.rows for cell in row.cells)
 
 
 def score_cell(values: Spread | None) -> Cell:

@@ -10,7 +10,7 @@ from mmdistill.report.figures.plot import Plot, canvas, legend_above, shortened
 from mmdistill.report.results import Results
 from mmdistill.report.sections.data import SPLITS, class_counts
 
-_COLOURS = {"train": "teacher", "validation": "control", "test": "student-2"}
+_COLOURS = {"train": "split-1", "validation": "split-2", "test": "split-3"}
 _MOST_NAMES = 30
 
 

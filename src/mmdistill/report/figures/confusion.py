@@ -16,6 +16,8 @@ from mmdistill.report.sections.classes import confusion
 
 _MOST_NUMBERS = 12
 _MOST_NAMES = 40
+_HALF, _DARK = 0.72, 0.86
+"""Shares above which a cell is so full that the ink no longer reads, in the dark scheme and in both."""
 
 
 def draw_confusion(results: Results) -> list[Plot]:
@@ -57,7 +59,7 @@ def _heatmap(file: str, label: str, colour: str, classes: list[str], shares: NDA
 def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
-            colour = LIGHT["on-fill"] if share > 0.62 else LIGHT["ink"]
+            colour = LIGHT["on-fill" if share > _DARK else "on-half" if share > _HALF else "ink"]
             axes.text(
                 column + 0.5,
                 row + 0.5,
@@ -77,6 +79,7 @@ def _in_words(classes: list[str], shares: NDArray[np.float64]) -> str:
     text = "Lowest recall: " + ", ".join(f"{classes[index]} {numbers.score(shares[index, index])}" for index in worst)
     pairs = [np.unravel_index(index, wrong.shape) for index in np.argsort(-wrong, axis=None)[:3]]
     common = [
-        f"{classes[row]} taken for {classes[column]} {numbers.score(wrong[row, column])}" for row, column in pairs
+        f"{classes[row]} taken for {classes[column]} {numbers.score(float(wrong[row, column]))}"
+        for row, column in pairs
     ]
     return f"{text}. Commonest confusions: {', '.join(common)}."

@@ -7,13 +7,20 @@ import re
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import LIGHT, styles
-from mmdistill.report.figures.plot import Plot, canvas, legend_above, shortened
+from mmdistill.report.figures.plot import Plot, canvas, legend_above, logarithmic_ticks, shortened
 from mmdistill.report.run_folder import History, RunFolder
 from mmdistill.report.table import arrow
+
+_BAND = {"alpha": 0.16, "linewidth": 0}
+
+
+def _range(values: pd.Series[float]) -> tuple[float, float]:
+    """Smallest and largest value of the seeds."""
+    return float(values.min()), float(values.max())
 
 
 def draw_curves(run: RunFolder) -> list[Plot]:
@@ -55,65 +62,66 @@ def _validation(run: RunFolder, names: list[str]) -> Plot | None:
             dashes=False,
             linestyle=(0, style.dash) if style.dash else "-",
             linewidth=1.9,
-            errorbar=lambda values: (values.min(), values.max()),
-            err_kws={"alpha": 0.16, "linewidth": 0},
+            errorbar=_range,
+            err_kws=_BAND,
             label=shortened(run.results.label(name)),
         )
-        end = frame[frame["epoch"] == frame["epoch"].max()]["value"].mean()
-        last.append(f"{run.results.label(name)} ends at {numbers.score(float(end))}")
+        last.append(f"{run.results.label(name)} ends at {numbers.score(_end(frame))}")
     if not last:
         return None
-    label = f"validation {run.results.metric_label(metric)} {arrow(run.results.higher(metric))}".strip()
+    label = f"{run.results.metric_label(metric)} {arrow(run.results.higher(metric))}".strip() + ", validation rows"
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     legend_above(axes, columns=2)
     title = "Validation score while training; the band spans the seeds"
     return Plot("curve-validation", title, "; ".join(last), figure)
 
 
-_TERM_COLOURS = ("ink", "student", "teacher", "control", "peer", "student-2", "student-3")
+_TOTALS = ("loss", "total")
+_TERM_COLOURS = ("teacher", "peer", "control", "student-2", "student-3", "teacher-2")
 
 
 def _terms(run: RunFolder, name: str) -> Plot | None:
     histories = run.histories[name]
-    terms = list(dict.fromkeys(term for history in histories.values() for term in history.terms()))
-    terms = [
-        *[term for term in terms if term in ("loss", "total")],
-        *[term for term in terms if term not in ("loss", "total")],
-    ]
-    if len(terms) == 2 and terms[0] in ("loss", "total"):
-        terms = terms[:1]
+    frames = {term: frame for term in _drawn_terms(histories) if not (frame := _long(histories, term)).empty}
+    if not frames:
+        return None
     figure, axes = canvas(height=2.9)
-    drawn = []
-    for place, term in enumerate(terms):
-        frame = _long(histories, term)
-        if frame.empty:
-            continue
-        colour = _TERM_COLOURS[place % len(_TERM_COLOURS)]
+    colours = iter(_TERM_COLOURS * len(frames))
+    for term, frame in frames.items():
+        colour = "ink" if term in _TOTALS else "muted" if term == "supervised" else next(colours)
         sns.lineplot(
             frame,
             x="epoch",
             y="value",
             ax=axes,
             color=LIGHT[colour],
-            linewidth=2.0 if term in ("loss", "total") else 1.4,
-            errorbar=lambda values: (values.min(), values.max()),
-            err_kws={"alpha": 0.16, "linewidth": 0},
+            linewidth=2.0 if term in _TOTALS else 1.5,
+            errorbar=_range,
+            err_kws=_BAND,
             label=term,
         )
-        end = frame[frame["epoch"] == frame["epoch"].max()]["value"].mean()
-        drawn.append((term, float(end), float(frame["value"].min())))
-    if not drawn:
-        return None
-    if all(lowest > 0 for _, _, lowest in drawn):
+    if all((frame["value"] > 0).all() for frame in frames.values()):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: numbers.significant(value))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic_ticks(axes.yaxis, axes.get_ylim(), lambda value: f"{value:.3g}")
     axes.set(xlabel="epoch", ylabel="training loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     legend_above(axes, columns=4)
-    text = "; ".join(f"{term} ends at {numbers.significant(end)}" for term, end, _ in drawn)
+    text = "; ".join(f"{term} ends at {numbers.significant(_end(frame))}" for term, frame in frames.items())
     return Plot(f"curve-loss-{_file_name(name)}", f"Training loss of {run.results.label(name)}", text, figure)
+
+
+def _drawn_terms(histories: dict[int, History]) -> list[str]:
+    """The total first, then its terms; the total alone when it has a single term."""
+    terms = list(dict.fromkeys(term for history in histories.values() for term in history.terms()))
+    totals = [term for term in terms if term in _TOTALS]
+    parts = [term for term in terms if term not in _TOTALS]
+    return totals if totals and len(parts) == 1 else totals + parts
+
+
+def _end(frame: pd.DataFrame) -> float:
+    """Mean over seeds at the last epoch."""
+    return float(frame[frame["epoch"] == frame["epoch"].max()]["value"].mean())
 
 
 def _file_name(name: str) -> str:

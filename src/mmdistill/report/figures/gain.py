@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import LIGHT, styles
@@ -26,15 +27,16 @@ def _intervals(results: Results, gains: list[Gain]) -> Plot:
     figure, axes = canvas(height=1.35 + 0.62 * len(gains))
     look = styles(results)
     for place, gain in enumerate(gains):
+        mean = gain.mean or 0.0
         colour = look[gain.student].hex
         for value in seed_gains(results, gain):
-            axes.plot(value, place + 0.24, "o", color=colour, markersize=3.6, alpha=0.55, markeredgewidth=0)
+            axes.plot(value, place + 0.24, "o", color=colour, markersize=4.6, alpha=0.5, markeredgewidth=0)
         if gain.interval:
             axes.plot(gain.interval, [place, place], color=colour, linewidth=2.6)
-        axes.plot(gain.mean, place, look[gain.student].marker, color=colour, markersize=7.5)
+        axes.plot(mean, place, look[gain.student].marker, color=colour, markersize=7.5)
         axes.annotate(
-            numbers.signed(gain.mean),
-            (gain.mean or 0.0, place),
+            numbers.signed(mean),
+            (mean, place),
             xytext=(0, 8),
             textcoords="offset points",
             ha="center",
@@ -48,7 +50,8 @@ def _intervals(results: Results, gains: list[Gain]) -> Plot:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.12)
-    axes.set_xlabel(f"gain in {results.metric_label(gains[0].metric)} over the baseline (right of zero is better)")
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.set_xlabel(f"{results.metric_label(gains[0].metric)}: gain over the baseline, right of zero is better")
     text = "; ".join(
         f"{results.label(gain.student)}: {numbers.signed(gain.mean)}, interval {numbers.interval(gain.interval)}"
         for gain in gains

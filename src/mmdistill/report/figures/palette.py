@@ -18,6 +18,7 @@ LIGHT = {
     "grid": "#e4e7ec",
     "paper": "#fffffe",
     "on-fill": "#fefeff",
+    "on-half": "#1b2231",
     "teacher": "#2f5aa8",
     "teacher-2": "#5b86c9",
     "student": "#c8500a",
@@ -29,6 +30,9 @@ LIGHT = {
     "control-2": "#9c6fbb",
     "peer": "#17796a",
     "peer-2": "#3f9c8c",
+    "split-1": "#45437a",
+    "split-2": "#8582b8",
+    "split-3": "#c3c0e2",
     "good": "#1a7a48",
     "bad": "#b4261d",
     "unclear": "#8a6000",
@@ -40,6 +44,7 @@ DARK = {
     "grid": "#2a303c",
     "paper": "#14171d",
     "on-fill": "#12151a",
+    "on-half": "#12151a",
     "teacher": "#86aef0",
     "teacher-2": "#b1cbf5",
     "student": "#ff9b5e",
@@ -51,6 +56,9 @@ DARK = {
     "control-2": "#a983c9",
     "peer": "#62c9b6",
     "peer-2": "#8fdccd",
+    "split-1": "#d5d3f2",
+    "split-2": "#938fca",
+    "split-3": "#57548f",
     "good": "#5fcf93",
     "bad": "#ff8a80",
     "unclear": "#e9bd4f",
@@ -88,10 +96,9 @@ def styles(results: Results) -> dict[str, Style]:
     for name in results.ordered:
         role = results.models[name].role
         shades, place = _SHADES.get(role, ("muted",)), seen[role]
-        dash = _DASHES[place // len(shades) % len(_DASHES)]
-        found[name] = Style(
-            shades[place % len(shades)], _MARKERS.get(role, "v"), (4, 1.6) if role == "baseline" and not dash else dash
-        )
+        dashes = _DASHES[1:] if role == "baseline" else _DASHES
+        dash = dashes[place // len(shades) % len(dashes)]
+        found[name] = Style(shades[place % len(shades)], _MARKERS.get(role, "v"), dash)
         seen[role] += 1
     return found
 

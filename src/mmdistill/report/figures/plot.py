@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mmdistill.report.figures.palette import LIGHT
 
@@ -47,7 +51,7 @@ def _installed_fonts() -> list[str]:
     return [name for name in _FONTS if name in installed] or ["sans-serif"]
 
 
-def _look() -> dict[str, object]:
+def _look() -> dict[Any, Any]:
     return {
         "font.family": _installed_fonts(),
         "font.size": 8.5,
@@ -97,6 +101,16 @@ def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
 def shortened(text: str, length: int = 26) -> str:
     """A name that fits beside a plot."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def logarithmic_ticks(axis: Axis, limits: tuple[float, float], write: Callable[[float], str]) -> None:
+    """Ticks at 1, 2, 5 of every power of ten when few powers are shown, at fewer when many are, written by `write`."""
+    decades = math.log10(max(limits) / min(limits))
+    axis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if decades < 1.7 else (1, 3) if decades < 3 else (1,), numticks=12)
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def legend_above(axes: Axes, columns: int = 3) -> None:

@@ -54,7 +54,7 @@ def draw_subsets(results: Results) -> list[Plot]:
     axes.tick_params(axis="y", labelcolor=LIGHT["ink"])
     axes.set_ylim(place - 0.9, -0.6)
     axes.set_xlim(left=0, right=axes.get_xlim()[1] * 1.12)
-    axes.grid(axis="y", visible=False)
+    axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(results.metric_label(metric))
     return [Plot("subsets", "Score by the modalities that are present", "; ".join(text), figure)]

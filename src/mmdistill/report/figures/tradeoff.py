@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.labels import apart
 from mmdistill.report.figures.palette import LIGHT, styles
-from mmdistill.report.figures.plot import Plot, canvas, shortened
+from mmdistill.report.figures.plot import Plot, canvas, logarithmic_ticks, shortened
 from mmdistill.report.results import Results
 from mmdistill.report.spread import Spread, spread
 from mmdistill.report.table import arrow
@@ -66,13 +65,14 @@ def _log_axis(axes: Axes, costs: list[float]) -> None:
     room = max(3.0, (high / low) ** 0.45)
     axes.set_xscale("log")
     axes.set_xlim(low / room**0.55, high * room**0.9)
-    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="x", which="minor", visible=False)
+    logarithmic_ticks(axes.xaxis, axes.get_xlim(), _tick)
 
 
 def _tick(value: float) -> str:
-    return numbers.compact(value).replace(".00", "") if value >= 1000 else f"{value:.3g}"
+    if value < 1000:
+        return f"{value:.3g}"
+    number, unit = numbers.compact(value).split(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
 
 
 def _name_points(axes: Axes, results: Results, points: dict[str, tuple[float, Spread]]) -> None:

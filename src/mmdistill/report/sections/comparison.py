@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from mmdistill.report import numbers
+from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Model, Results
 from mmdistill.report.spread import Spread, spread
 from mmdistill.report.table import Cell, Column, Row, Table, arrow, score_cell, without_empty_columns
 
 
-def comparison_table(results: Results) -> Table:
-    """The primary metric and the cost of every model, and the majority-class line."""
+def comparison_table(results: Results, brief: bool = False) -> Table:
+    """The primary metric and the cost of every model, and the majority-class line.
+
+    Args:
+        results: the run.
+        brief: leave out what a narrow place has no room for.
+    """
     metric = results.primary_metric
-    columns = [
-        Column("Model", text=True),
-        Column("Reads", text=True),
-        Column(results.metric_label(metric), arrow(results.higher_is_better)),
-        Column("Retained", "↑"),
-        Column("Parameters", "↓"),
-        Column("MB", "↓"),
-        Column("Multiply-adds", "↓"),
-        Column("Latency, 1 row (ms)", "↓"),
-        Column("Latency, 64 rows (ms)", "↓"),
-        Column("Training time", "↓"),
+    measures = [measure for measure in _measures(results) if measure.brief or not brief]
+    columns = [Column("Model", text=True), *[measure.column for measure in measures]]
+    rows = [
+        Row([Cell(results.label(name)), *[measure.cell(name) for measure in measures]], styles(results)[name].colour)
+        for name in results.ordered
     ]
-    rows = [_model_row(results, name) for name in results.ordered]
     if metric in results.majority:
         value = results.majority[metric]
-        cells = [Cell("Always the most frequent class"), Cell(""), Cell(numbers.score(value), value)]
-        rows.append(Row([*cells, *[Cell("") for _ in columns[3:]]], quiet=True))
+        always = [Cell(numbers.score(value), value) if measure.is_score else Cell("") for measure in measures]
+        rows.append(Row([Cell("Always the most frequent class"), *always], quiet=True))
     return without_empty_columns(Table("Score and cost of every model", columns, rows, _notes(results)))
 
 
-def _model_row(results: Results, name: str) -> Row:
-    model = results.models[name]
-    seconds = spread(run.train_seconds for run in model.runs)
-    cells = [
-        Cell(results.label(name)),
-        Cell(" + ".join(model.columns)),
-        score_cell(spread(model.values(results.primary_metric))),
-        _number(retained(results, name), numbers.percent),
-        _number(model.parameters, numbers.compact),
-        _number(model.megabytes, numbers.significant),
-        _number(model.multiply_adds, numbers.compact),
-        _number(model.latency_ms.get("batch_1"), numbers.significant),
-        _number(model.latency_ms.get("batch_64"), numbers.significant),
-        Cell(numbers.duration(seconds.mean), seconds.mean) if seconds else Cell(numbers.MISSING),
+@dataclass(frozen=True)
+class _Measure:
+    """One column of the comparison: its heading, and its cell for a model's name."""
+
+    column: Column
+    cell: Callable[[str], Cell]
+    brief: bool = True
+    is_score: bool = False
+
+
+def _measures(results: Results) -> list[_Measure]:
+    models, metric = results.models, results.primary_metric
+
+    def number(title: str, read: Callable[[Model], float | None], write: _Writer, brief: bool = True) -> _Measure:
+        return _Measure(Column(title, "↓"), lambda name: _number(read(models[name]), write), brief)
+
+    return [
+        _Measure(Column("Reads", text=True), lambda name: Cell(" + ".join(models[name].columns)), brief=False),
+        _Measure(
+            Column(results.metric_label(metric), arrow(results.higher_is_better)),
+            lambda name: score_cell(spread(models[name].values(metric))),
+            is_score=True,
+        ),
+        _Measure(Column("Retained", "↑"), lambda name: _number(retained(results, name), numbers.percent)),
+        number("Parameters", lambda model: model.parameters, numbers.compact),
+        number("MB", lambda model: model.megabytes, numbers.significant),
+        number("Multiply-adds", lambda model: model.multiply_adds, numbers.compact, brief=False),
+        number("Latency, 1 row (ms)", lambda model: model.latency_ms.get("batch_1"), numbers.significant),
+        number(
+            "Latency, 64 rows (ms)", lambda model: model.latency_ms.get("batch_64"), numbers.significant, brief=False
+        ),
+        number("Training time", _train_seconds, numbers.duration),
     ]
-    return Row(cells, model.role)
 
 
-def _number(value: float | None, write: object) -> Cell:
-    assert callable(write)
+def _train_seconds(model: Model) -> float | None:
+    seconds = spread(run.train_seconds for run in model.runs)
+    return seconds.mean if seconds else None
+
+
+_Writer = Callable[[float | None], str]
+
+
+def _number(value: float | None, write: _Writer) -> Cell:
     return Cell(write(value), value)
 
 
@@ -136,14 +162,15 @@ def cost_table(results: Results) -> Table:
         Column("Best epoch"),
         Column("Weights kept", text=True),
     ]
-    rows = [_cost_row(results.label(name), results.models[name]) for name in results.ordered]
+    rows = [_cost_row(results, name) for name in results.ordered]
     return without_empty_columns(Table("Cost to run and to train", columns, rows))
 
 
-def _cost_row(label: str, model: Model) -> Row:
+def _cost_row(results: Results, name: str) -> Row:
+    model = results.models[name]
     train = spread(run.train_seconds for run in model.runs)
     cells = [
-        Cell(label),
+        Cell(results.label(name)),
         _number(model.parameters, numbers.count),
         _number(model.megabytes, numbers.significant),
         _number(model.multiply_adds, numbers.count),
@@ -156,7 +183,7 @@ def _cost_row(label: str, model: Model) -> Row:
         _mean_count(model, "best_epoch"),
         Cell(model.selection),
     ]
-    return Row(cells, model.role)
+    return Row(cells, styles(results)[name].colour)
 
 
 def _around_duration(train: Spread) -> str:

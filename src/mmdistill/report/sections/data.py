@@ -50,7 +50,7 @@ def missing_table(data: DataSummary) -> Table | None:
         for split in splits:
             value = counts.get(split)
             size = data.splits[split].rows if split in data.splits else 0
-            share = numbers.percent(value / size) if value is not None and size else ""
+            share = numbers.percent(value / size) if value and size else ""
             cells.append(Cell(numbers.count(value), value, share))
         rows.append(Row(cells))
     return Table("Absent cells", [Column("Column", text=True), *[Column(split) for split in splits]], rows)

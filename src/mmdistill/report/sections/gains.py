@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmdistill.report import numbers
+from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Gain, Results
 from mmdistill.report.sections.verdict import tone_of
 from mmdistill.report.table import Cell, Column, Row, Table
@@ -60,5 +61,5 @@ def _row(results: Results, gain: Gain) -> Row:
             Cell(str(gain.pairs), gain.pairs),
             Cell(verdict),
         ],
-        results.models[gain.student].role,
+        styles(results)[gain.student].colour,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmdistill.report import numbers
+from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Model, Results
 from mmdistill.report.spread import Spread, spread
 from mmdistill.report.table import Cell, Column, Row, Table, arrow
@@ -62,7 +63,7 @@ def _rows(results: Results, name: str, metric: str) -> list[Row]:
             Cell(numbers.score(values.mean), values.mean, around),
             Cell("") if values is reference else Cell(numbers.signed(change), change),
         ]
-        rows.append(Row(cells, model.role))
+        rows.append(Row(cells, styles(results)[name].colour))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmdistill.report import numbers
+from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Model, Results
 from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Column, Row, Table, score_cell
@@ -48,7 +49,7 @@ def calibration_table(results: Results) -> Table | None:
         temperature = spread(calibration.temperature for calibration in runs)
         if error or temperature:
             cells = [Cell(results.label(name)), score_cell(error), score_cell(temperature)]
-            rows.append(Row(cells, results.models[name].role))
+            rows.append(Row(cells, styles(results)[name].colour))
     if not rows:
         return None
     columns = [Column("Model", text=True), Column("Expected calibration error", "↓"), Column("Temperature")]
@@ -74,7 +75,7 @@ def agreement_table(results: Results) -> Table | None:
                 Cell(results.label(name)),
                 *[score_cell(spread(run.agreement.get(key) for run in results.models[name].runs)) for key in measures],
             ],
-            results.models[name].role,
+            styles(results)[name].colour,
         )
         for name in names
     ]

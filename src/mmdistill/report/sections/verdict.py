@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmdistill.report import numbers
+from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Gain, Results
 from mmdistill.report.spread import spread
 
@@ -28,10 +29,15 @@ class Verdict:
     sentence: str
     cautions: list[str]
 
+    @property
+    def rest(self) -> str | None:
+        """What follows the badge when the sentence begins with it, so that it need not be said twice; else None."""
+        return self.sentence[len(self.badge) :] if self.sentence.startswith(self.badge) else None
+
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One number worth a large type. `key` is a role, whose colour marks it, or empty."""
+    """One number worth a large type. `key` is the colour of the model it is about, or empty."""
 
     title: str
     text: str
@@ -120,8 +126,10 @@ def _gain_figure(results: Results) -> KeyFigure:
     assert gain is not None
     seeds = f"{gain.pairs} seed{'s' if gain.pairs != 1 else ''}"
     note = f"95 % interval {numbers.interval(gain.interval)}, {seeds}" if gain.interval else f"no interval, {seeds}"
-    title = f"Gain in {results.metric_label(gain.metric)}"
-    return KeyFigure(title, numbers.signed(gain.mean), gain.mean, note, "student", tone_of(gain))
+    title = f"{results.metric_label(gain.metric)} gained"
+    return KeyFigure(
+        title, numbers.signed(gain.mean), gain.mean, note, styles(results)[gain.student].colour, tone_of(gain)
+    )
 
 
 def _score_figure(results: Results, name: str) -> KeyFigure:
@@ -132,7 +140,7 @@ def _score_figure(results: Results, name: str) -> KeyFigure:
     note = results.metric_label(results.primary_metric)
     if values.std is not None:
         note = f"± {numbers.score(values.std)} over {values.count} seeds"
-    return KeyFigure(results.label(name), numbers.score(values.mean), values.mean, note, model.role)
+    return KeyFigure(results.label(name), numbers.score(values.mean), values.mean, note, styles(results)[name].colour)
 
 
 def _size_figures(results: Results, student: str, teacher: str) -> list[KeyFigure]:

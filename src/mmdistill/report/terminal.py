@@ -1,0 +1,74 @@
+"""The verdict and the comparison of the models, for the end of a run in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mmdistill.report import numbers
+from mmdistill.report.results import Results, parse_results
+from mmdistill.report.sections.comparison import comparison_table
+from mmdistill.report.sections.gains import gains_table
+from mmdistill.report.sections.verdict import verdict
+from mmdistill.report.table import Cell, Table
+
+TONES = {"good": "green", "bad": "red", "unclear": "yellow"}
+_ROLES = {"teacher": "blue", "student": "dark_orange3", "baseline": "grey58", "control": "magenta", "peer": "cyan"}
+
+
+def results_table(results: Results | Mapping[str, Any]) -> RenderableType:
+    """The verdict, the models beside each other, and the gains when there are several students.
+
+    Args:
+        results: the content of `results.json`, checked or not.
+
+    Raises:
+        InputError: when something that every run has is missing.
+    """
+    checked = results if isinstance(results, Results) else parse_results(dict(results))
+    said = verdict(checked)
+    parts: list[RenderableType] = [rich_table(comparison_table(checked))]
+    gains = gains_table(checked)
+    if gains is not None and len(gains.rows) > 1:
+        parts.append(rich_table(gains))
+    gain = checked.main_gain
+    if gain is not None and gain.interval is not None:
+        size = (
+            f"{numbers.signed(gain.mean)} {checked.metric_label(gain.metric)}, 95 % {numbers.interval(gain.interval)}"
+        )
+        seeds = "1 seed" if gain.pairs == 1 else f"{gain.pairs} seeds"
+        parts.append(Text(f"{said.badge}: {size}, {seeds}", style=f"bold {TONES[said.tone]}"))
+    parts.append(Text(said.sentence, style=TONES[said.tone]))
+    parts += [Text(caution, style="dim") for caution in said.cautions]
+    return Padding(Group(*parts), (1, 0))
+
+
+def rich_table(table: Table) -> RichTable:
+    """A table of results for the terminal. User text is never read as markup."""
+    shown = RichTable(
+        title=escape(table.caption), title_justify="left", title_style="bold", header_style="dim", box=None
+    )
+    for column in table.columns:
+        heading = f"{column.title} {column.direction}".strip()
+        left = column.text or column is table.columns[0]
+        shown.add_column(escape(heading), justify="left" if left else "right", overflow="fold")
+    for row in table.rows:
+        style = "dim" if row.quiet else ""
+        first = Text(row.cells[0].text, style=_ROLES.get(row.key.split("-")[0], ""))
+        shown.add_row(first, *[_text(cell) for cell in row.cells[1:]], style=style)
+    return shown
+
+
+def _text(cell: Cell) -> Text:
+    text = Text(cell.text, style=TONES.get(cell.tone, ""))
+    if cell.spread:
+        text.append(f" {cell.spread}", style="dim")
+    if cell.note:
+        text.append(f" ({cell.note})", style="dim")
+    return text
