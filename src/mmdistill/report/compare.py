@@ -43,8 +43,10 @@ class Comparison:
             Column("MB", "↓"),
             Column("Latency, 1 row (ms)", "↓"),
         ]
-        rows = [_row(line) for line in self.to_json()["runs"]]
-        best = _best([line["score"] for line in self.to_json()["runs"]], first.higher_is_better)
+        lines = self.to_json()["runs"]
+        alike = len({folder.name for folder in self.folders}) < len(self.folders)
+        rows = [_row(line, line["folder"] if alike else Path(line["folder"]).name) for line in lines]
+        best = _best([line["score"] for line in lines], first.higher_is_better)
         if best is not None:
             cell = rows[best].cells[2]
             rows[best].cells[2] = Cell(cell.text, cell.value, cell.spread, note="best", tone=cell.tone)
@@ -126,12 +128,12 @@ def _line(folder: Path, results: Results, name: str) -> dict[str, Any]:
     }
 
 
-def _row(line: dict[str, Any]) -> Row:
+def _row(line: dict[str, Any], run: str) -> Row:
     ends = line["ci95"]
     latency = line["latency_ms"].get("batch_1")
     around = "" if line["std"] is None else f"± {numbers.score(line['std'])}"
     cells = [
-        Cell(line["run"]),
+        Cell(run),
         Cell(line["label"]),
         score_cell(None) if line["score"] is None else Cell(numbers.score(line["score"]), line["score"], around),
         Cell(numbers.signed(line["gain"]), line["gain"], tone=line["verdict"] or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mmdistill.report import numbers
-from mmdistill.report.results import Results, parse_results
+from mmdistill.report.results import Gain, Results, parse_results
 from mmdistill.report.sections.comparison import comparison_table
 from mmdistill.report.sections.gains import gains_table
 from mmdistill.report.sections.verdict import verdict
@@ -33,20 +34,24 @@ def results_table(results: Results | Mapping[str, Any]) -> RenderableType:
     """
     checked = results if isinstance(results, Results) else parse_results(dict(results))
     said = verdict(checked)
-    parts: list[RenderableType] = [rich_table(comparison_table(checked))]
+    parts: list[RenderableType] = [rich_table(comparison_table(checked, brief=True))]
     gains = gains_table(checked)
     if gains is not None and len(gains.rows) > 1:
         parts.append(rich_table(gains))
-    gain = checked.main_gain
-    if gain is not None and gain.interval is not None:
-        size = (
-            f"{numbers.signed(gain.mean)} {checked.metric_label(gain.metric)}, 95 % {numbers.interval(gain.interval)}"
-        )
-        seeds = "1 seed" if gain.pairs == 1 else f"{gain.pairs} seeds"
-        parts.append(Text(f"{said.badge}: {size}, {seeds}", style=f"bold {TONES[said.tone]}"))
-    parts.append(Text(said.sentence, style=TONES[said.tone]))
+    parts.append(Text(""))
+    if said.rest is None:
+        parts.append(Text(said.badge, style=f"bold {TONES[said.tone]}"))
+    parts.append(Text(said.sentence, style=f"bold {TONES[said.tone]}" if said.rest is not None else ""))
+    if checked.main_gain is not None and checked.main_gain.interval is not None:
+        parts.append(Text(_gain_line(checked, checked.main_gain)))
     parts += [Text(caution, style="dim") for caution in said.cautions]
     return Padding(Group(*parts), (1, 0))
+
+
+def _gain_line(results: Results, gain: Gain) -> str:
+    seeds = "1 seed" if gain.pairs == 1 else f"{gain.pairs} seeds"
+    size = f"{numbers.signed(gain.mean)} {results.metric_label(gain.metric)}"
+    return f"Gain: {size}, 95 % interval {numbers.interval(gain.interval)}, {seeds}"
 
 
 def rich_table(table: Table) -> RichTable:
@@ -55,9 +60,10 @@ def rich_table(table: Table) -> RichTable:
         title=escape(table.caption), title_justify="left", title_style="bold", header_style="dim", box=None
     )
     for column in table.columns:
-        heading = f"{column.title} {column.direction}".strip()
+        lines = textwrap.wrap(column.title, 12, break_long_words=False, break_on_hyphens=False)
+        heading = escape(f"{chr(10).join(lines)} {column.direction}".strip())
         left = column.text or column is table.columns[0]
-        shown.add_column(escape(heading), justify="left" if left else "right", overflow="fold")
+        shown.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for row in table.rows:
         style = "dim" if row.quiet else ""
         first = Text(row.cells[0].text, style=_ROLES.get(row.key.split("-")[0], ""))
