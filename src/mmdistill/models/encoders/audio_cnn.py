@@ -1,0 +1,77 @@
+"""Convolutional audio encoder: the `tiny_cnn` and `cnn` of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmdistill.models.encoders.audio_frames import AudioFrames
+from mmdistill.models.encoders.catalog import AudioCnnOptions
+from mmdistill.models.encoders.encoded import Encoded
+from mmdistill.models.layers.norms import ChannelNorm
+from mmdistill.models.masking import masked_mean
+
+if TYPE_CHECKING:
+    from mmdistill.data.features import FeatureInfo
+
+
+class FrameConvolutions(nn.Module):
+    """3x3 convolutions over time and frequency of stride 2, twice as wide each, that padding cannot reach into.
+
+    Frames beyond a row's end are set to zero after every layer, which is what a convolution finds beyond the end of
+    an unpadded row, and each position is normalised alone.
+
+    Args:
+        width: channels of the first layer.
+        depth: layers.
+        bands: frequency bands of the input.
+    """
+
+    def __init__(self, width: int, depth: int, bands: int) -> None:
+        super().__init__()
+        widths = [1] + [width * 2**stage for stage in range(depth)]
+        self.channels = widths[-1]
+        self.bands = -(-bands // 2**depth)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False) for inputs, outputs in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(ChannelNorm(outputs) for outputs in widths[1:])
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (B, T, bands) to maps (B, channels, ceil(T / 2^depth), bands') and the mask of their frames."""
+        maps = frames.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            mask = mask[:, ::2]
+            maps = F.relu(norm(convolution(maps))) * mask[:, None, :, None]
+        return maps, mask
+
+
+class AudioCnn(nn.Module):
+    """Convolutions over time and frequency, a projection of each remaining frame, and the mean over time.
+
+    Frequency is kept until the projection, since where a formant lies is what tells sounds apart.
+
+    Args:
+        info: an audio feature, log-mel or waveform.
+        options: see `AudioCnnOptions`.
+    """
+
+    def __init__(self, info: FeatureInfo, options: AudioCnnOptions) -> None:
+        super().__init__()
+        self.dim = options.dim
+        self.frames = AudioFrames(info, options.filters)
+        self.convolutions = FrameConvolutions(options.width, options.depth, self.frames.bands)
+        self.project = nn.Linear(self.convolutions.channels * self.convolutions.bands, options.dim)
+        self.dropout = nn.Dropout(options.dropout)
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
+        """`values` and `mask` to an embedding (B, dim), tokens (B, T', dim) and maps (B, C, T', bands')."""
+        maps, mask = self.convolutions(*self.frames(arrays))
+        tokens = F.relu(self.project(self.dropout(maps.transpose(1, 2).flatten(2))))
+        return Encoded(masked_mean(tokens, mask), tokens, mask, maps)

@@ -1,0 +1,45 @@
+"""Pixels become network input: standardised on the device by the statistics of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mmdistill.models.layers.standardise import Standardise, statistics
+
+if TYPE_CHECKING:
+    from mmdistill.data.features import FeatureInfo
+
+
+class ImageInput(nn.Module):
+    """(B, C, H, W) pixels from 0 to 255, uint8 or float, to standardised floats in channels_last memory.
+
+    oneDNN and cuDNN convolve fastest in channels_last; every layer after this one keeps that format.
+
+    Args:
+        info: an image feature; `state` holds `mean` and `std` of pixels / 255, one a channel.
+    """
+
+    def __init__(self, info: FeatureInfo) -> None:
+        super().__init__()
+        self.channels, self.height, self.width = image_shape(info)
+        self.standardise = standardise_pixels(*statistics(info.state, 0.5, 0.5))
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """The image feature's arrays to standardised pixels (B, C, H, W)."""
+        return self.standardise(arrays["values"]).contiguous(memory_format=torch.channels_last)
+
+
+def image_shape(info: FeatureInfo) -> tuple[int, int, int]:
+    """Channels, height and width of an image feature."""
+    channels, height, width = info.arrays["values"].shape
+    return channels, height, width
+
+
+def standardise_pixels(mean: Sequence[float] | float, std: Sequence[float] | float) -> Standardise:
+    """Standardisation of pixels from 0 to 255 by statistics of pixels / 255, in one multiply-add."""
+    centre, spread = (255 * torch.as_tensor(statistic, dtype=torch.float64) for statistic in (mean, std))
+    return Standardise(centre, spread, trailing=2)

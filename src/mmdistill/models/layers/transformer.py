@@ -1,0 +1,97 @@
+"""Attention and the pre-norm transformer layer (Vaswani et al. 2017; Xiong et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over keys that may be masked.
+
+    An extra key and value of zeros is always there to attend to, so that a query all of whose keys are masked gets
+    zeros rather than NaN, and a query with one key can still turn away from it.
+
+    Args:
+        dim: width of queries, keys and values; a multiple of `heads`.
+        heads: number of heads.
+        dropout: of the attention weights, while training.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(dim, dim)
+        # A bias on the keys would shift all scores of a query alike and change nothing but the share of the extra key.
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            queries: (B, Q, dim).
+            keys: (B, K, dim), finite also where masked.
+            mask: bool (B, K), or (B, Q, K) when it differs between queries; true where attending is allowed.
+
+        Returns:
+            (B, Q, dim).
+        """
+        allowed = F.pad(mask if mask.ndim == 3 else mask.unsqueeze(1), (0, 1), value=True).unsqueeze(1)
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(queries)),
+            F.pad(self._split(self.key(keys)), (0, 0, 0, 1)),
+            F.pad(self._split(self.value(keys)), (0, 0, 0, 1)),
+            attn_mask=allowed.expand(-1, -1, queries.shape[1], -1),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def feed_forward(dim: int, dropout: float, expansion: int = 2) -> nn.Sequential:
+    """The position-wise network of a transformer layer."""
+    return nn.Sequential(
+        nn.Linear(dim, expansion * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * dim, dim)
+    )
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and feed-forward network, each added to its input.
+
+    Args:
+        dim: width of the tokens; a multiple of `heads`.
+        heads: number of heads.
+        dropout: of attention weights, hidden activations and both branches, while training.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = nn.LayerNorm(dim), Attention(dim, heads, dropout)
+        self.feed_forward_norm, self.feed_forward = nn.LayerNorm(dim), feed_forward(dim, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, L, dim) and their bool mask (B, L) to tokens of the same shape."""
+        normed = self.attention_norm(tokens)
+        tokens = tokens + self.dropout(self.attention(normed, normed, mask))
+        return tokens + self.dropout(self.feed_forward(self.feed_forward_norm(tokens)))
+
+
+def sinusoidal_positions(length: int, dim: int, like: Tensor) -> Tensor:
+    """Sine and cosine of each position at geometric wavelengths, (length, dim), on the device and dtype of `like`.
+
+    From "Attention Is All You Need" (Vaswani et al. 2017), section 3.5, with sines first and cosines after.
+    """
+    half = (dim + 1) // 2
+    steps = torch.arange(half, device=like.device, dtype=torch.float32)
+    angles = torch.arange(length, device=like.device, dtype=torch.float32).unsqueeze(1) * torch.exp(
+        steps * (-math.log(10_000.0) / half)
+    )
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim].to(like.dtype)
