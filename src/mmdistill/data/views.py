@@ -93,7 +93,7 @@ def uniform_from(key: Tensor, shape: Sequence[int] = ()) -> Tensor:
     The number at a position does not depend on how far the first axis of `shape` reaches, so a sequence has the same
     numbers however much padding its batch adds.
     """
-    return _unit(_bits(key, math.prod(shape))).view(-1, *shape)
+    return _unit(_bits(key, math.prod(shape))).view(len(key), *shape)
 
 
 def normal_from(key: Tensor, shape: Sequence[int] = ()) -> Tensor:
@@ -109,7 +109,7 @@ def normal_from(key: Tensor, shape: Sequence[int] = ()) -> Tensor:
     radius = (bits >> 40).bitwise_and_(_KEEP_24).to(torch.float32).add_(0.5).mul_(2.0**-24)
     radius = radius.log_().mul_(-2.0).sqrt_()
     pairs = torch.stack((radius * angle.cos(), radius.mul_(angle.sin_())), dim=-1)
-    return pairs.flatten(1)[:, :count].reshape(-1, *shape)
+    return pairs.flatten(1)[:, :count].reshape(len(key), *shape)
 
 
 def uniform(seed: int, rows: Tensor, views: Views, stream: Stream, shape: Sequence[int] = ()) -> Tensor:
@@ -141,7 +141,7 @@ def integers(seed: int, rows: Tensor, views: Views, stream: Stream, high: int, s
     if not 1 <= high <= 1 << 31:
         raise ValueError(f"high is {high}, not between 1 and 2**31")
     bits = _bits(keys(seed, rows, views, stream), math.prod(shape))
-    return (((bits >> 32) & _KEEP_32) * high >> 32).view(-1, *shape)
+    return (((bits >> 32) & _KEEP_32) * high >> 32).view(len(rows), *shape)
 
 
 def chance(
