@@ -1,0 +1,98 @@
+"""A phase: which modules are trained together, by which optimisers, and what one step computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmdistill.data.modality_dropout import drop
+from mmdistill.distill.objective import Objective
+from mmdistill.distill.signals import Signals
+from mmdistill.distill.terms import Terms
+from mmdistill.recipe.schema import TrainSpec
+from mmdistill.training.optimizers import make_optimizer
+
+Step = Callable[[TensorDict, int], Terms]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What `fit` trains.
+
+    One student with its objective, several peers that teach each other, or a stage of a staged method: each is a phase.
+    A frozen teacher is not part of it: what is, is saved in checkpoints and put into training mode.
+
+    Args:
+        name: shown to the user and written in the checkpoint.
+        modules: everything that is trained, moved, saved and restored, by name.
+        optimizers: by name; all take a step at the end of each group of accumulated batches.
+        step: gives the terms of a batch at an optimiser step, counted from 0. It runs under autocast and must not
+            synchronise with the device.
+    """
+
+    name: str
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+    step: Step
+
+    def parameters(self) -> list[Tensor]:
+        """What the optimisers train, each once."""
+        seen = {
+            id(parameter): parameter
+            for optimizer in self.optimizers.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        return list(seen.values())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All parameters and buffers of the modules."""
+        for module in self.modules.values():
+            yield from module.parameters()
+            yield from module.buffers()
+
+
+def student_phase(
+    name: str,
+    model: nn.Module,
+    objective: Objective,
+    train: TrainSpec,
+    *,
+    signals: Signals | None = None,
+    modality_dropout: float = 0.0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Phase:
+    """The phase of one model that learns from targets, and from a teacher's signals if there are any.
+
+    A teacher, a student and a baseline are all trained by this phase.
+
+    Args:
+        name: of the model.
+        model: called as ``model(features, present)``.
+        objective: its losses, adapters and loss state are trained with the model.
+        train: optimiser and learning rate.
+        signals: what the teacher says about a batch.
+        modality_dropout: chance, per row and column, that the model is not shown the column; the teacher always is.
+        seed: of the modality dropout.
+        device: where the modules are moved to before the optimiser is made.
+    """
+    modules = nn.ModuleDict({"model": model, "objective": objective}).to(device)
+    columns: list[str] = list(getattr(model, "columns", ()))
+
+    def step(batch: TensorDict, index: int) -> Terms:
+        present = batch["present"]
+        if modality_dropout:
+            mine = {column: present[column] for column in (columns or present.keys())}
+            present = drop(mine, seed, batch["row"], index, modality_dropout)
+        outputs = model(batch["features"], present)
+        said = signals(batch) if signals is not None else {}
+        return objective(batch, outputs, said, index)
+
+    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
+    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step)
