@@ -46,7 +46,7 @@ class DistillationLoss(nn.Module):
             raise InputError(
                 f"There is no option {key!r}" if unknown else f"{first['msg']}, not {first['input']!r}",
                 where=f"{cls.__name__}(...)" if unknown else f"{cls.__name__}({key}=...)",
-                fix=nearest(key, list(cls.options_type.model_fields)).rstrip("?") if unknown else "",
+                fix=nearest(key, list(cls.options_type.model_fields)) if unknown else "",
             ) from error
 
     def extra_repr(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdistill.data.cells import Cell
 from mmdistill.errors import InputError, MMDistillError, nearest
-from mmdistill.tasks import class_metrics
+from mmdistill.tasks import class_metrics, resampled
 from mmdistill.tasks.catalog import ClassificationOptions
 from mmdistill.tasks.cross_entropy import CrossEntropy
 from mmdistill.tasks.labels import encode_labels, find_classes
@@ -115,9 +115,7 @@ class ClassificationTask:
         assert isinstance(chosen, dict)
         for name in chosen:
             if name not in classes:
-                raise InputError(
-                    f"There is no class {name!r}", where="class_weights", fix=nearest(name, classes).rstrip("?")
-                )
+                raise InputError(f"There is no class {name!r}", where="class_weights", fix=nearest(name, classes))
         return [float(chosen.get(name, 1.0)) for name in classes]
 
     def encode(
@@ -161,7 +159,7 @@ class ClassificationTask:
         wanted = list(self.directions) if names is None else [name for name in self.directions if name in names]
         for name in names or ():
             if name not in self.directions:
-                raise InputError(f"There is no metric {name!r}", fix=nearest(name, list(self.directions)).rstrip("?"))
+                raise InputError(f"There is no metric {name!r}", fix=nearest(name, list(self.directions)))
         if not len(indices):
             return dict.fromkeys(wanted, None)
         calculations = self._calculations(logits, indices, state)
@@ -203,6 +201,36 @@ class ClassificationTask:
         if self.options.top_k >= logits.shape[1]:
             return None
         return (class_metrics.target_rank(logits, indices) < self.options.top_k).astype(np.float64)
+
+    def resampled_scores(
+        self, metric: str, outputs: Outputs | Values, targets: Values, state: State, counts: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """A metric on many draws of the rows at once.
+
+        Args:
+            metric: one of `directions`.
+            outputs: as in `metrics`.
+            targets: (N,) class indices, all of rows with a target.
+            state: what `fit` gave.
+            counts: (R, N), how often each row is in each draw.
+
+        Returns:
+            float64 (R,), NaN where the metric is not defined.
+        """
+        logits, indices = _scored(outputs, targets)
+        if metric == "auroc":
+            return resampled.auroc(logits, indices, counts)
+        if metric == "expected_calibration_error":
+            return resampled.expected_calibration_error(logits, indices, counts)
+        macro = ("macro_precision", "macro_recall", "macro_f1")
+        if metric in macro:
+            return resampled.macro_scores(logits, indices, counts)[macro.index(metric)]
+        parts = self.row_scores(metric, logits, indices)
+        if metric == "majority_accuracy":
+            parts = (indices == int(np.argmax(state["counts"]))).astype(np.float64)
+        if parts is None:
+            return np.full(len(counts), np.nan)
+        return np.asarray(counts @ parts / counts.sum(axis=1))
 
     def details(self, outputs: Outputs | Values, targets: Values, state: State) -> dict[str, Any]:
         """The per-class table and the confusion matrix.

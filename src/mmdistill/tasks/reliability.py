@@ -36,6 +36,15 @@ class ReliabilityBins:
         return float((gap * self.counts[filled]).sum() / self.counts.sum())
 
 
+def _edges(bins: int) -> NDArray[np.float64]:
+    return np.linspace(0.0, 1.0, bins + 1)
+
+
+def bin_of(confidence: NDArray[np.float64], bins: int = ECE_BINS) -> NDArray[np.int64]:
+    """The bin of each confidence, (N,) in [0, bins); what lies on an edge belongs to the bin below it."""
+    return np.clip(np.searchsorted(_edges(bins), confidence, side="left") - 1, 0, bins - 1).astype(np.int64)
+
+
 def reliability_bins(
     confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = ECE_BINS
 ) -> ReliabilityBins:
@@ -49,10 +58,9 @@ def reliability_bins(
         right: (N,) whether the prediction is right.
         bins: number of bins.
     """
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    index = bin_of(confidence, bins)
     counts = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         mean_confidence = np.bincount(index, weights=confidence, minlength=bins) / counts
         accuracy = np.bincount(index, weights=right.astype(np.float64), minlength=bins) / counts
-    return ReliabilityBins(edges, counts.astype(np.int64), mean_confidence, accuracy)
+    return ReliabilityBins(_edges(bins), counts.astype(np.int64), mean_confidence, accuracy)

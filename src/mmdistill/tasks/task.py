@@ -72,6 +72,11 @@ class Task(Protocol):
     def row_scores(self, metric: str, outputs: Outputs | Values, targets: Values) -> NDArray[np.float64] | None:
         """Parts of the rows with a target whose mean is the metric; None when it is no such mean."""
 
+    def resampled_scores(
+        self, metric: str, outputs: Outputs | Values, targets: Values, state: State, counts: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The metric on many draws of the rows, (R,) from counts (R, rows); NaN where it is not defined."""
+
     def details(self, outputs: Outputs | Values, targets: Values, state: State) -> dict[str, Any]:
         """What a report shows beside the metrics, JSON-able."""
 

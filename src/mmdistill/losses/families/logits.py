@@ -121,7 +121,7 @@ ENTRIES = (
         needs=("student_logits", "teacher_logits", "target"),
         accepts=("labelled", "weight", "mask"),
         paper="Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022, arXiv:2203.08679, equation 7",
-        equation=r"T^2 \big(\alpha \, \mathrm{KL}(b^t \,\|\, b^s) + \beta \, \mathrm{KL}(\hat p^t \,\|\, \hat p^s)\big)",
+        equation=r"T^2 \big(\alpha \mathrm{KL}(b^t \,\|\, b^s) + \beta \mathrm{KL}(\hat p^t \,\|\, \hat p^s)\big)",
         typical_weight="1 beside 1 of the supervised loss, warmed up linearly over the first 20 epochs",
         sequences=True,
     ),
