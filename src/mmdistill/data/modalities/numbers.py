@@ -28,6 +28,8 @@ def parse_number(cell: Cell) -> float | None:
         text = cell.strip()
         if not text:
             return None
+        if text.lower().lstrip("+-") in ("inf", "infinity"):
+            raise CellError(f"is not finite ({text})", fix="Leave the cell empty where a number is missing")
         if not _NUMBER.fullmatch(text):
             raise CellError(
                 f"is {describe(cell)}, not a number",
