@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -74,7 +75,9 @@ class FakeRun:
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
         metrics = (
-            METRICS | {} if self.primary in METRICS else {self.primary: {"higher_is_better": False, "label": "MAE"}}
+            copy.deepcopy(METRICS)
+            if self.primary in METRICS
+            else {self.primary: {"higher_is_better": False, "label": "MAE"}}
         )
         models = {name: _model(name, sketch, self) for name, sketch in self.models.items()}
         gains = [_gain(models, student, baseline, self.primary, metrics) for student, baseline in self.pairs.items()]
@@ -316,6 +319,7 @@ def one_seed() -> FakeRun:
     results = run.results()
     run.extra = {"gain": results["gain"] | {"ci95": None, "p_value": None}}
     run.extra["gains"] = [run.extra["gain"]]
+    run.extra["verdict"] = "No gain can be claimed from one seed whose interval is not known."
     return run
 
 

@@ -18,7 +18,7 @@ from mmdistill.report.sections.comparison import retained
 from mmdistill.report.sections.verdict import tone_of
 from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Column, Row, Table, arrow, score_cell, without_empty_columns
-from mmdistill.report.terminal import rich_table
+from mmdistill.report.terminal import FittedTable
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,10 @@ class Comparison:
             Column(first.metric_label(first.primary_metric), arrow(first.higher_is_better)),
             Column("Gain", "↑"),
             Column("95 % interval"),
-            Column("Seeds"),
-            Column("Retained", "↑"),
             Column("Parameters", "↓"),
-            Column("MB", "↓"),
             Column("Latency, 1 row (ms)", "↓"),
+            Column("Retained", "↑"),
+            Column("Seeds"),
         ]
         lines = self.to_json()["runs"]
         alike = len({folder.name for folder in self.folders}) < len(self.folders)
@@ -69,7 +68,7 @@ class Comparison:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         note = Text("Scores are means over seeds on each run's own test rows.", style="dim")
-        yield Group(rich_table(self.table()), note)
+        yield Group(FittedTable(self.table()), note)
 
 
 def compare(run_folders: Sequence[Path]) -> Comparison:
@@ -138,11 +137,10 @@ def _row(line: dict[str, Any], run: str) -> Row:
         score_cell(None) if line["score"] is None else Cell(numbers.score(line["score"]), line["score"], around),
         Cell(numbers.signed(line["gain"]), line["gain"], tone=line["verdict"] or ""),
         Cell(numbers.interval((ends[0], ends[1]) if ends else None)),
-        Cell(str(len(line["seeds"])), len(line["seeds"])),
-        Cell(numbers.percent(line["retained"]), line["retained"]),
         Cell(numbers.compact(line["parameters"]), line["parameters"]),
-        Cell(numbers.significant(line["megabytes"]), line["megabytes"]),
         Cell(numbers.significant(latency), latency),
+        Cell(numbers.percent(line["retained"]), line["retained"]),
+        Cell(str(len(line["seeds"])), len(line["seeds"])),
     ]
     return Row(cells)
 
