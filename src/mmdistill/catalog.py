@@ -69,8 +69,13 @@ class Entry:
         """
         for module in self.requires:
             require(module, self.extra or "train", f"The {self.kind} {self.name!r}")
-        module_name, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module_name), attribute)
+        return load(self.target)
+
+
+def load(target: str) -> Any:
+    """Import and return what ``package.module:attribute`` names."""
+    module_name, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module_name), attribute)
 
 
 _entries: dict[tuple[str, str], Entry] = {}

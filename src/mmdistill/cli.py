@@ -184,7 +184,7 @@ def list_components(what: Annotated[Listed, typer.Argument(show_default=False)],
     kinds = {Listed.losses: "loss", Listed.modalities: "modality"}
     kind = kinds.get(what, what.value.removesuffix("s"))
     found = [entry for entry in catalog.entries() if entry.kind == kind or entry.kind.endswith(f" {kind}")]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "kind": entry.kind,
             "name": entry.name,
@@ -214,13 +214,12 @@ def compare(
 ) -> None:
     """Put finished runs side by side."""
     from mmdistill.report.compare import compare as compare_runs
-    from mmdistill.report.compare import comparison_table
     from mmdistill.run.folder import find_run
 
-    rows = compare_runs([find_run(path).path for path in runs])
-    _console().print(comparison_table(rows))
+    comparison = compare_runs([find_run(path).path for path in runs])
+    _console().print(comparison)
     if as_json:
-        _print_json(rows)
+        _print_json(comparison.to_json())
 
 
 @app.command(epilog="Example: mmdistill report runs/demo")

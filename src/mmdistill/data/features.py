@@ -32,6 +32,7 @@ class Feature:
         type: the modality: image, text, audio, tabular, vector or one that a user registered.
         sources: the columns of the table that are read.
         settings: the typed options of the modality.
+        state: vocabulary and statistics that were learnt elsewhere; learnt from the training rows when None.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Feature:
     type: str
     sources: tuple[str, ...]
     settings: Any
+    state: State | None = None
 
     def modality(self, reader: CellReader) -> Modality:
         """The modality that extracts this feature from cells read by `reader`."""
@@ -107,6 +109,11 @@ class FeatureInfo:
             arrays={name: ArraySpec.from_json(spec) for name, spec in document["arrays"].items()},
             sources=tuple(document["sources"]),
         )
+
+
+def learnt_feature(info: FeatureInfo) -> Feature:
+    """The feature of a finished model: prepared with the vocabulary and statistics that the model was trained with."""
+    return Feature(info.name, info.column, info.type, info.sources, info.options, info.state)
 
 
 def features_for(

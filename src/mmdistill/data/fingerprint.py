@@ -35,7 +35,8 @@ _PROBE = 1_000  # cells without a path after which a column is taken to hold its
 def fingerprints(table: Table, features: Sequence[Feature], train_rows: np.ndarray) -> dict[str, str]:
     """The fingerprint of each feature by name: SHA-256, hexadecimal.
 
-    It covers the table's content, the source columns, the settings, the training rows (which fitted state comes from),
+    It covers the table's content, the source columns, the settings, the training rows (which fitted state comes
+    from) or the state that was learnt elsewhere,
     the versions of the libraries that decode, and the files that cells lead to: a zip file by the names, sizes and
     checksums of its members, any other file by its size and time of modification. A column whose first thousand cells
     hold no path is taken to hold none.
@@ -52,7 +53,8 @@ def fingerprints(table: Table, features: Sequence[Feature], train_rows: np.ndarr
             "type": feature.type,
             "component": catalog.get("modality", feature.type).target,
             "settings": feature.settings.model_dump(mode="json"),
-            "training": training,
+            "training": training if feature.state is None else "",
+            "state": feature.state,
             "files": files.get(feature.name, ""),
             "libraries": _versions(feature.type),
         }

@@ -261,6 +261,8 @@ def _prepare_missing(
 def _fitted(table: Table, feature: Feature, train_rows: np.ndarray, reader: CellReader) -> Job:
     """The modality of a feature with what it learns from the training rows."""
     modality = feature.modality(reader)
+    if feature.state is not None:
+        return Job(feature, modality, describe_feature(feature, modality, feature.state))
     rows = _spread(np.sort(np.asarray(train_rows, dtype=np.int64)), getattr(modality, "fit_rows", None))
     given = array("q")
     where = f"data.columns.{feature.column}"

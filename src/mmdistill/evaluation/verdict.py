@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def verdict(gain: Mapping[str, Any]) -> str:
+def verdict(gain: Mapping[str, Any], subject: str = "Distillation") -> str:
     """Whether distillation helped, in one plain sentence that claims nothing beyond the interval.
 
     Args:
         gain: what `task_gain` gives.
+        subject: what is on trial.
 
     Returns:
         "Distillation helped: …" when the whole interval is above zero, "Distillation hurt: …" when it is below, "No
@@ -18,13 +19,13 @@ def verdict(gain: Mapping[str, Any]) -> str:
     """
     student, baseline, metric = gain["student"], gain["baseline"], gain["metric"].replace("_", " ")
     if gain["mean"] is None or gain["ci95"] is None:
-        return f"Whether distillation helped cannot be told: the {metric} is not defined on these test rows."
+        return f"Whether {subject[0].lower()}{subject[1:]} helped cannot be told: the {metric} is not defined on these test rows."
     low, high = gain["ci95"]
     interval = f"95 % interval {_signed(low)} to {_signed(high)}, {_extent(gain)}"
     if low > 0:
-        sentence = f"Distillation helped: {student} is better than {baseline} by {abs_number(gain['mean'])} in {metric}"
+        sentence = f"{subject} helped: {student} is better than {baseline} by {abs_number(gain['mean'])} in {metric}"
     elif high < 0:
-        sentence = f"Distillation hurt: {student} is worse than {baseline} by {abs_number(gain['mean'])} in {metric}"
+        sentence = f"{subject} hurt: {student} is worse than {baseline} by {abs_number(gain['mean'])} in {metric}"
     else:
         sentence = (
             f"No clear difference between {student} and {baseline} in {metric}: the gain is {_signed(gain['mean'])}"

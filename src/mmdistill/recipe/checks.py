@@ -51,15 +51,18 @@ class _LossOptions:
 
 def component_problems(recipe: Recipe) -> Iterator[Problem]:
     """Unknown names and options that their typed models refuse."""
-    checks: list[tuple[KeyPath, str, str, Any]] = [
-        (path, kind, component.name, component.model_extra) for path, kind, component in components(recipe)
-    ]
+    checks: list[tuple[KeyPath, str, str, Any]] = []
+    known = set(catalog.names("modality"))
     for name, column in recipe.data.columns.items():
-        checks.append((("data", "columns", name), "modality", column.type, column.model_extra))
-        if column.augment is not None and column.type in set(catalog.names("modality")):
+        key = ("data", "columns", name) if column.type in known else ("data", "columns", name, "type")
+        checks.append((key, "modality", column.type, column.model_extra))
+        if column.augment is not None and column.type in known:
             checks.append((("data", "columns", name, "augment"), "augmentation", column.type, column.augment))
     for name, task in recipe.tasks.items():
         checks.append((("tasks", name), "task", task.type, task.model_extra))
+    for path, kind, component in components(recipe):
+        if not kind.endswith(" encoder") or kind.removesuffix(" encoder") in known:
+            checks.append((path, kind, component.name, component.model_extra))
     for path, kind, name, options in checks:
         yield from _option_problems(path, kind, name, options)
     for at, spec in _model_paths(recipe):

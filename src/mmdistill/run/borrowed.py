@@ -1,0 +1,78 @@
+"""A teacher of an earlier run, with the features it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmdistill.data.features import Feature, FeatureInfo, learnt_feature
+from mmdistill.distill.teachers import load_teacher, reorder_classes
+from mmdistill.errors import InputError
+from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.saving import save_model
+from mmdistill.recipe import Recipe
+from mmdistill.run.folder import find_run
+from mmdistill.run.learn import Workshop
+
+
+@dataclass(frozen=True)
+class BorrowedTeacher:
+    """A finished model whose features keep the vocabulary and statistics that it was trained with."""
+
+    model: MultimodalModel
+    card: dict[str, Any]
+
+    @property
+    def features(self) -> list[Feature]:
+        """What has to be prepared for it."""
+        return [learnt_feature(info) for info in self.model.features.values()]
+
+
+def borrow_teacher(recipe: Recipe) -> BorrowedTeacher | None:
+    """The teacher that a recipe takes from an earlier run, if it does.
+
+    Its features get names of their own, since this run may have learnt another vocabulary from the same column.
+
+    Raises:
+        InputError: when the run, the model or its weights are not there.
+    """
+    if recipe.teacher.run is None:
+        return None
+    model, card = load_teacher(find_run(Path(recipe.teacher.run)).path, recipe.teacher.model)
+    model.features = {column: _renamed(info) for column, info in model.features.items()}
+    model.feature_names = tuple(info.name for info in model.features.values())
+    return BorrowedTeacher(model, card)
+
+
+def _renamed(info: FeatureInfo) -> FeatureInfo:
+    content = json.dumps([info.type, info.settings, info.state, info.sources], sort_keys=True)
+    return replace(info, name=f"{info.column}@{hashlib.sha256(content.encode()).hexdigest()[:8]}")
+
+
+def keep_borrowed(shop: Workshop, borrowed: BorrowedTeacher) -> None:
+    """Save the teacher as this run's own, its classes in the order of this run.
+
+    Raises:
+        InputError: when its tasks or classes are not those of this run.
+    """
+    planned = shop.plan.model("teacher")
+    seed = planned.seeds[0]
+    if shop.folder.is_trained("teacher", seed):
+        return
+    theirs = borrowed.card["tasks"]
+    for name in shop.dataset.tasks:
+        if name not in theirs:
+            raise InputError(
+                f"The teacher was not trained for the task {name!r}",
+                where="teacher.run",
+                fix=f"Its tasks are: {', '.join(theirs)}",
+            )
+        classes, known = shop.dataset.states[name].get("classes"), theirs[name]["state"].get("classes")
+        if classes is not None and known is not None:
+            reorder_classes(borrowed.model, name, known, classes)
+    card = {**borrowed.card, "borrowed_from": shop.recipe.teacher.run, "name": "teacher", "role": "teacher"}
+    card["tasks"] = {name: {**theirs[name], "state": shop.dataset.states[name]} for name in shop.dataset.tasks}
+    save_model(shop.folder.seed("teacher", seed), borrowed.model, card)

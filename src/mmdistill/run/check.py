@@ -1,0 +1,21 @@
+"""`mmdistill check`: the audit of a recipe's data, without training."""
+
+from __future__ import annotations
+
+from mmdistill.data.audit import Audit, audit
+from mmdistill.data.table import read_table
+from mmdistill.recipe import Recipe
+
+
+def check_recipe(recipe: Recipe, limit: int | None = None) -> Audit:
+    """Look at the recipe's table: splits, classes, cells, duplicates, leaks.
+
+    Args:
+        recipe: a checked recipe.
+        limit: read the cells of at most so many rows; all when None.
+
+    Raises:
+        InputError: when the table itself cannot be read.
+    """
+    table = read_table(recipe.data.table, recipe.data.format, recipe.data.limit)
+    return audit(table, recipe.data, recipe.tasks, limit=limit)

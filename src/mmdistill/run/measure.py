@@ -1,0 +1,259 @@
+"""The test rows, opened once after every choice has been made: scores, cost, calibration, agreement, gain."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmdistill import __version__
+from mmdistill.data.splits import Splits
+from mmdistill.evaluation.agreement import agreement
+from mmdistill.evaluation.calibration import calibration
+from mmdistill.evaluation.cost import model_cost
+from mmdistill.evaluation.modalities import by_subset, collect_by_subset, subset_name, worst_subset
+from mmdistill.evaluation.predictions import Predictions, write_predictions
+from mmdistill.evaluation.significance import task_gain
+from mmdistill.evaluation.verdict import retained, verdict
+from mmdistill.models.inference import collect
+from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.run.learn import Workshop
+from mmdistill.run.plan import Comparison, PlannedModel
+from mmdistill.tasks.task import Task
+
+Array = np.ndarray[Any, Any]
+Scores = dict[str, float | None]
+FORMAT = 1
+NO_BASELINE = "No baseline was trained beside the student, so no gain can be claimed."
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One trained model on the test rows: what goes into results.json, and its logits by task."""
+
+    record: dict[str, Any]
+    logits: dict[str, Array]
+
+
+def measure(shop: Workshop) -> dict[str, Any]:
+    """Score every model of a run on its test rows and put results.json together (but for the seconds)."""
+    measured = {
+        (planned.name, seed): _measure_one(shop, planned, seed)
+        for planned in shop.plan.models
+        for seed in planned.seeds
+    }
+    _add_agreement(shop, measured)
+    models = {
+        planned.name: {
+            "role": planned.role,
+            "label": planned.name.replace("-", " "),
+            "teacher": planned.teacher,
+            **_cost(shop, planned),
+            "runs": [measured[planned.name, seed].record for seed in planned.seeds],
+        }
+        for planned in shop.plan.models
+    }
+    majority = _take_majority(models)
+    gains = [_gain(shop, comparison, measured) for comparison in shop.plan.comparisons]
+    main = gains[0] if gains else None
+    student = next(planned.name for planned in shop.plan.models if planned.role == "student")
+    teacher_score, student_score = (_mean(models[name], shop.primary_metric) for name in ("teacher", student))
+    return {
+        "format": FORMAT,
+        "name": shop.recipe.name,
+        "task": shop.recipe.tasks[shop.primary_task].type,
+        "tasks": {name: spec.type for name, spec in shop.recipe.tasks.items()},
+        "primary_metric": shop.primary_metric,
+        "higher_is_better": shop.higher_is_better,
+        "metrics": _directions(shop),
+        "verdict": main["verdict"] if main else NO_BASELINE,
+        "models": models,
+        "gain": main,
+        "gains": gains,
+        "retained": retained(student_score, teacher_score, shop.higher_is_better),
+        "compression": models["teacher"]["parameters"] / max(1, models[student]["parameters"]),
+        "majority": majority,
+        "data": shop.dataset.facts(),
+        "seeds": list(shop.recipe.seeds),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+    }
+
+
+def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
+    """Scores of one trained model for every subset of its columns; its predictions are written on the way."""
+    model, card = shop.trained(planned.name, seed)
+    dataset, splits = shop.dataset, shop.dataset.splits
+    taps = {name: shop.logits_tap(name) for name in dataset.tasks}
+    loader = dataset.clean_loader(splits.test, model.feature_names, shop.device)
+    found = {
+        subset: {tap: values.float().numpy() for tap, values in outputs.items()}
+        for subset, outputs in collect_by_subset(model, loader, list(taps.values())).items()
+    }
+    validation = _validation_logits(shop, model, taps)
+    full = subset_name(model.columns)
+    record: dict[str, Any] = {
+        "seed": seed,
+        "train_seconds": card["training"]["seconds"],
+        **{key: card["training"][key] for key in ("epochs", "steps", "best_epoch", "initial_weights")},
+        "metrics": {},
+        "validation": {},
+        "modalities": {subset: {} for subset in found},
+    }
+    for name, task in dataset.tasks.items():
+        state, tap = dataset.states[name], taps[name]
+        targets = dataset.targets_of(name, splits.test)
+        scores = by_subset(task, {subset: outputs[tap] for subset, outputs in found.items()}, targets, state)
+        for subset, values in scores.items():
+            record["modalities"][subset].update(_named(shop, name, values))
+        if validation:
+            values = task.metrics(validation[name], dataset.targets_of(name, splits.validation), state)
+            record["validation"].update(_named(shop, name, values))
+        _write_predictions(shop, planned, seed, name, found)
+    record["metrics"] = dict(record["modalities"][full])
+    record["worst_subset"] = worst_subset(record["modalities"], shop.primary_metric, shop.higher_is_better)
+    record.update(_more(shop, found[full], validation, taps))
+    return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
+
+
+def _validation_logits(shop: Workshop, model: MultimodalModel, taps: Mapping[str, str]) -> dict[str, Array]:
+    rows = shop.dataset.splits.validation
+    if not len(rows):
+        return {}
+    loader = shop.dataset.clean_loader(rows, model.feature_names, shop.device)
+    outputs = collect(model, loader, list(taps.values()))
+    return {name: outputs[tap].float().numpy() for name, tap in taps.items()}
+
+
+def _more(
+    shop: Workshop, outputs: Mapping[str, Array], validation: Mapping[str, Array], taps: Mapping[str, str]
+) -> dict[str, Any]:
+    """Per-class table, confusion and calibration of the first task."""
+    name = shop.primary_task
+    task, state, logits = shop.dataset.tasks[name], shop.dataset.states[name], outputs[taps[name]]
+    test = shop.dataset.targets_of(name, shop.dataset.splits.test)
+    more: dict[str, Any] = {"details": task.details(logits, test, state)}
+    if "classes" in state:
+        known = test >= 0
+        chosen = shop.dataset.targets_of(name, shop.dataset.splits.validation)
+        held = validation.get(name, np.zeros((0, logits.shape[1])))
+        more["calibration"] = calibration(logits[known], test[known], held[chosen >= 0], chosen[chosen >= 0])
+    return more
+
+
+def _write_predictions(
+    shop: Workshop, planned: PlannedModel, seed: int, task: str, found: Mapping[str, Mapping[str, Array]]
+) -> None:
+    """`predictions.parquet` for the first task, `predictions.<task>.parquet` for others."""
+    rows = shop.dataset.splits.test
+    name = "predictions.parquet" if task == shop.primary_task else f"predictions.{task}.parquet"
+    tap = shop.logits_tap(task)
+    values, labelled = (part[rows].numpy() for part in shop.dataset.targets[task])
+    predictions = Predictions(
+        row=rows,
+        target=values,
+        labelled=labelled,
+        outputs={subset: {"logits": outputs[tap]} for subset, outputs in found.items()},
+        split=np.full(len(rows), "test"),
+        task=shop.recipe.tasks[task].type,
+        state=shop.dataset.states[task],
+    )
+    write_predictions(shop.folder.seed(planned.name, seed) / name, predictions)
+
+
+def _named(shop: Workshop, task: str, values: Mapping[str, float | None]) -> Scores:
+    """Metrics under their own names, or, with several tasks, with the task's name in front."""
+    several = len(shop.dataset.tasks) > 1
+    return {f"{task}/{name}" if several else name: value for name, value in values.items()}
+
+
+def _directions(shop: Workshop) -> dict[str, dict[str, Any]]:
+    several = len(shop.dataset.tasks) > 1
+    return {
+        f"{name}/{metric}" if several else metric: {"higher_is_better": higher, "label": metric.replace("_", " ")}
+        for name, task in shop.dataset.tasks.items()
+        for metric, higher in task.directions.items()
+        if not metric.startswith("majority_")
+    }
+
+
+def _take_majority(models: dict[str, Any]) -> dict[str, float]:
+    """Move the scores of always answering the commonest class out of the models: they are the same for all."""
+    majority: dict[str, float] = {}
+    for model in models.values():
+        for run in model["runs"]:
+            for scores in (run["metrics"], run["validation"], *run["modalities"].values()):
+                for name in [name for name in scores if name.rsplit("/")[-1].startswith("majority_")]:
+                    value = scores.pop(name)
+                    if scores is run["metrics"] and value is not None:
+                        majority[name.replace("majority_", "")] = value
+    return majority
+
+
+def _cost(shop: Workshop, planned: PlannedModel) -> dict[str, Any]:
+    """Columns, selection and cost, measured on the first seed's weights."""
+    model, card = shop.trained(planned.name, planned.seeds[0])
+    rows = shop.dataset.splits.test[:64]
+    batch = next(shop.dataset.clean_loader(rows, model.feature_names, shop.device).batches(0))
+    cost = model_cost(model, batch["features"], batch["present"], repeats=shop.recipe.evaluation.latency_repeats)
+    cost["peak_memory_megabytes"] = cost.pop("peak_megabytes")
+    return {"columns": list(model.columns), "selection": card["training"]["selection"], **cost}
+
+
+def _add_agreement(shop: Workshop, measured: Mapping[tuple[str, int], Measured]) -> None:
+    """How far each model that learnt from a teacher gives that teacher's answers."""
+    name = shop.primary_task
+    if "classes" not in shop.dataset.states[name]:
+        return
+    targets = shop.dataset.targets_of(name, shop.dataset.splits.test)
+    for planned in shop.plan.models:
+        if planned.teacher is None:
+            continue
+        for seed in planned.seeds:
+            teacher = measured[planned.teacher, shop.teacher_seed(planned.teacher, seed)]
+            own = measured[planned.name, seed]
+            own.record["agreement"] = agreement(own.logits[name], teacher.logits[name], targets)
+
+
+def _gain(shop: Workshop, comparison: Comparison, measured: Mapping[tuple[str, int], Measured]) -> dict[str, Any]:
+    """The paired gain of a student over the model beside it, with its interval and a sentence."""
+    name = shop.primary_task
+    task: Task = shop.dataset.tasks[name]
+    seeds = shop.plan.model(comparison.student).seeds
+    targets = shop.dataset.targets_of(name, shop.dataset.splits.test)
+    known = targets >= 0 if targets.ndim == 1 else np.ones(len(targets), dtype=bool)
+    groups = _groups(shop, shop.dataset.splits)
+    gain = task_gain(
+        task,
+        task.primary,
+        [measured[comparison.student, seed].logits[name][known] for seed in seeds],
+        [measured[comparison.baseline, seed].logits[name][known] for seed in seeds],
+        targets[known],
+        shop.dataset.states[name],
+        names=(comparison.student, comparison.baseline),
+        resamples=shop.recipe.evaluation.resamples,
+        groups=None if groups is None else groups[known],
+    )
+    gain["metric"] = shop.primary_metric
+    of_control = shop.plan.model(comparison.baseline).role == "control"
+    subject = "The teacher's other columns" if of_control else "Distillation"
+    return {**gain, "compared_with": "control" if of_control else "baseline", "verdict": verdict(gain, subject)}
+
+
+def _groups(shop: Workshop, splits: Splits) -> Array | None:
+    """Rows of one patient or speaker are drawn together: the group of every test row."""
+    column = shop.recipe.data.split.group
+    if column is None:
+        return None
+    cells = shop.dataset.table.column(column)
+    return np.array([str(cells[row]) for row in splits.test])
+
+
+def _mean(model: Mapping[str, Any], metric: str) -> float | None:
+    """Mean of a metric over the seeds; None when a seed lacks it."""
+    values = [run["metrics"].get(metric) for run in model["runs"]]
+    return None if any(value is None for value in values) else statistics.fmean(values)

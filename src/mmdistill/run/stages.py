@@ -1,0 +1,129 @@
+"""The stages of a run: prepare, train every model, then open the test rows once and report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from mmdistill.doctor import versions
+from mmdistill.files import disk_errors, read_json, write_json
+from mmdistill.recipe import Recipe
+from mmdistill.run.borrowed import borrow_teacher, keep_borrowed
+from mmdistill.run.dataset import load_dataset
+from mmdistill.run.folder import RunFolder, open_run
+from mmdistill.run.learn import Workshop, learn
+from mmdistill.run.measure import measure
+from mmdistill.run.plan import plan
+from mmdistill.training.accelerator import make_accelerator
+from mmdistill.training.progress import Silent, progress_for
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run leaves: its folder and the content of results.json."""
+
+    folder: Path
+    results: dict[str, Any]
+
+
+def execute(recipe: Recipe, root: Path, overwrite: bool, progress: bool) -> FinishedRun:
+    """Do every stage that is not done yet; see `mmdistill.run`."""
+    with open_run(recipe, root, overwrite) as folder, disk_errors(folder.path):
+        if not folder.results.exists():
+            _work(recipe, folder, progress)
+        if not (folder.path / "report.html").exists():
+            from mmdistill.report import write_all
+
+            write_all(folder.path)
+        return FinishedRun(folder.path, read_json(folder.results))
+
+
+def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
+    """Everything up to results.json, which is written last."""
+    console = Console(stderr=True, quiet=not progress)
+    seconds = _Clock(folder.path / "seconds.json")
+    accelerator = make_accelerator(recipe.compute)
+    borrowed = borrow_teacher(recipe)
+    with seconds.of("preparation"):
+        extra = borrowed.features if borrowed is not None else []
+        dataset = load_dataset(recipe, _shown_preparation(console) if progress else None, extra)
+    for note in dataset.prepared.notes:
+        console.print(f"Note: {note}")
+    write_json(folder.path / "data.json", dataset.facts())
+    write_json(folder.path / "environment.json", environment(accelerator.device))
+    shown = progress_for(console) if progress else Silent()
+    shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
+    if borrowed is not None:
+        keep_borrowed(shop, borrowed)
+    for planned in shop.plan.models:
+        for seed in planned.seeds:
+            with seconds.of(planned.name):
+                learn(shop, planned, seed)
+    with seconds.of("evaluation"):
+        results = measure(shop)
+    write_json(folder.results, {**results, "seconds": seconds.spent})
+    (folder.path / "seconds.json").unlink(missing_ok=True)
+
+
+def _shown_preparation(console: Console) -> Callable[[int, int], None]:
+    """A line now and then while rows are prepared; nothing when the cache has them."""
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last > SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            console.print(f"Prepared {done:,} of {total:,} rows")
+
+    return show
+
+
+class _Clock:
+    """Seconds by stage, kept on disk so that a resumed run adds to them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spent: dict[str, float] = read_json(path) if path.exists() else {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Count what happens inside for a stage, also when it is interrupted."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[stage] = round(self.spent.get(stage, 0.0) + time.monotonic() - began, 3)
+            write_json(self.path, self.spent)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What numbers depend on beside the recipe."""
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
