@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import threading
-import zipfile
-import zlib
 from pathlib import Path, PureWindowsPath
 
 from mmdistill.data.modalities.base import CellError
+from mmdistill.data.modalities.zip_index import ZipError, ZipIndex
 
 CANDIDATES = 5_000  # names looked through for a hint
 
@@ -49,30 +47,25 @@ def hint(name: str, known: list[str]) -> str:
 
 
 class ZipFiles:
-    """Zip files that stay open for reading: one handle for each thread, opened anew in a forked process.
-
-    A handle belongs to one thread, so that threads do not wait for one another; and to one process, because a forked
-    one would share the position in the file.
-    """
+    """Zip files that stay open, shared by all threads; see `ZipIndex` for why that is safe, after a fork too."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._open: dict[Path, ZipIndex] = {}
+        self._lock = threading.Lock()
 
-    def open(self, archive: Path) -> zipfile.ZipFile:
+    def open(self, archive: Path) -> ZipIndex:
         """The open zip file.
 
         Raises:
             CellError: when it cannot be opened or is no zip file.
         """
-        if getattr(self._local, "process", None) != os.getpid():
-            self._local.process, self._local.files = os.getpid(), {}
-        files: dict[Path, zipfile.ZipFile] = self._local.files
-        if archive not in files:
-            try:
-                files[archive] = zipfile.ZipFile(archive)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise CellError(f"needs the zip file {archive}, which cannot be opened ({error})") from error
-        return files[archive]
+        found = self._open.get(archive)
+        if found is None:
+            with self._lock:
+                found = self._open.get(archive)
+                if found is None:
+                    found = self._open[archive] = _opened(archive)
+        return found
 
     def read(self, archive: Path, member: str, max_bytes: int) -> bytes:
         """The bytes of a member.
@@ -83,19 +76,24 @@ class ZipFiles:
         refuse_escape(member)
         opened = self.open(archive)
         try:
-            info = opened.getinfo(member)
-        except KeyError:
-            near = hint(member, opened.namelist())
-            raise CellError(f"names {member!r}, which is not in {archive.name}", fix=near) from None
-        if info.is_dir():
-            raise CellError(f"names {member!r}, a folder of {archive.name}, not a file")
-        if info.file_size > max_bytes:
-            raise CellError(too_large(f"{archive.name}/{member}", info.file_size, max_bytes), fix=LARGER)
-        try:
-            with opened.open(info) as stream:
-                return stream.read(info.file_size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
-            raise CellError(f"names {member!r}, which cannot be read from {archive.name} ({error})") from error
+            found = opened.find(member)
+            if found is None:
+                known = [other.name for other, _ in zip(opened.members(), range(CANDIDATES), strict=False)]
+                raise CellError(f"names {member!r}, which is not in {archive.name}", fix=hint(member, known))
+            if found.name.endswith("/"):
+                raise CellError(f"names {member!r}, a folder of {archive.name}, not a file")
+            if found.size > max_bytes:
+                raise CellError(too_large(f"{archive.name}/{member}", found.size, max_bytes), fix=LARGER)
+            return opened.read(found)
+        except (ZipError, OSError) as error:
+            raise CellError(f"names {member!r}, which cannot be read from {archive.name}: {error}") from error
+
+
+def _opened(archive: Path) -> ZipIndex:
+    try:
+        return ZipIndex(archive)
+    except (OSError, ZipError) as error:
+        raise CellError(f"needs the zip file {archive}, which cannot be opened: {error}") from error
 
 
 LARGER = "Raise `max_megabytes` of the column if it is meant to be so large"
@@ -113,10 +111,6 @@ def zip_digest(archive: Path) -> str:
         CellError: when it cannot be opened or is no zip file.
     """
     digest = hashlib.sha256()
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
-                digest.update(f"{info.filename}\0{info.file_size}\0{info.CRC}\n".encode("utf-8", "surrogateescape"))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise CellError(f"needs the zip file {archive}, which cannot be opened ({error})") from error
+    for member in _opened(archive).members():
+        digest.update(f"{member.name}\0{member.size}\0{member.crc}\n".encode("utf-8", "replace"))
     return digest.hexdigest()
