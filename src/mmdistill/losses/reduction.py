@@ -35,4 +35,6 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None, mask: Tensor | N
         weights = weight.to(values.dtype)
         if values.dim() == 2:
             weights = weights[:, None].expand_as(values) if mask is None else weights[:, None] * mask
-    return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(values.dtype).tiny)
+    total = weights.sum()
+    # Not a smallest divisor: its inverse in the gradient, times a loss weight, would overflow to 0 · ∞.
+    return (values * weights).sum() / torch.where(total > 0, total, 1)

@@ -54,7 +54,8 @@ class CrossEntropy(nn.Module):
             other_losses, other_weights = self._parts(wide, target[mixed["partner"]])
             losses = share * losses + (1 - share) * other_losses
             weights = share * weights + (1 - share) * other_weights
-        return losses.sum() / weights.sum().clamp(min=torch.finfo(wide.dtype).tiny)
+        total = weights.sum()
+        return losses.sum() / torch.where(total > 0, total, 1)
 
     def _parts(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted loss and weight of each row, both (B,) and zero for rows without target."""
