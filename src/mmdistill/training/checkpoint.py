@@ -72,6 +72,12 @@ def remove_checkpoint(folder: Path) -> None:
     (folder / FILE_NAME).unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while writing left in a folder that no other process uses."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def require_finite(tensors: Iterable[Tensor], where: str) -> None:
     """Refuse weights that are NaN or infinite; waits for the device.
 

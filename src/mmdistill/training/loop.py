@@ -300,6 +300,8 @@ class _Loop:
 
     def resume(self) -> None:
         """Take up the checkpoint in the folder, if there is one."""
+        if self.folder is not None:
+            checkpoints.remove_leftovers(self.folder)
         if self.folder is None or not (self.folder / checkpoints.FILE_NAME).exists():
             self.journal.start_afresh()
             return

@@ -29,7 +29,8 @@ def tracked(
     if not accelerator.log_with:
         yield _nowhere
         return
-    accelerator.project_configuration.set_directories(str(folder))
+    accelerator.project_configuration.project_dir = str(folder)
+    accelerator.project_configuration.logging_dir = str(folder)
     named: dict[str, dict[str, Any]] = {
         "wandb": {"name": name, "dir": str(folder), "resume": "allow"},
         "mlflow": {"run_name": name},
