@@ -29,14 +29,16 @@ class Table:
         columns: names, in the order of the source.
         root: folder that relative paths in the cells start from.
         source: how messages name the table.
+        name: what `read_table` was given, which a recipe's `data.table` may say again.
     """
 
-    def __init__(self, content: Format, *, limited: bool = False) -> None:
+    def __init__(self, content: Format, *, name: str = "", limited: bool = False) -> None:
         self._content = content
         self._limited = limited
         self.columns: list[str] = list(content.columns)
         self.root: Path = content.root
         self.source: str = content.source
+        self.name: str = name or content.source
         if content.rows == 0:
             raise InputError("The table has no rows", where=self.source, fix="Give it at least one row")
 
@@ -146,4 +148,4 @@ def read_table(path: str | Path, format: str | None = None, limit: int | None = 
     """
     if limit is not None and limit < 1:
         raise InputError(f"The limit is {limit}", where=str(path), fix="Read at least one row")
-    return Table(open_format(str(path), format, limit), limited=limit is not None)
+    return Table(open_format(str(path), format, limit), name=str(path), limited=limit is not None)

@@ -89,19 +89,19 @@ def label_noise(reading: Reading, target: Target, where: Callable[[int], str]) -
     facts = {"groups": len(groups), "rows": int(sum(map(len, groups)))}
     if not groups:
         return facts, []
-    shown = "; ".join(
-        f"{where(int(reading.rows[group[0]]))} and {where(int(reading.rows[_differing(names, group)]))} "
-        f"({names[group[0]]!r} and {names[_differing(names, group)]!r})"
-        for group in groups[:EXAMPLES]
-    )
+    shown = "; ".join(_pair(reading, names, group, where) for group in groups[:EXAMPLES])
     message = f"{facts['rows']:,} rows in {len(groups):,} groups have equal inputs and different labels: {shown}."
     return facts, [
         Finding("warning", "label-noise", target.column, message, "Look at these rows: some label is wrong.")
     ]
 
 
-def _differing(names: np.ndarray, group: np.ndarray) -> int:
-    return int(next(position for position in group if names[position] != names[group[0]]))
+def _pair(reading: Reading, names: np.ndarray, group: np.ndarray, where: Callable[[int], str]) -> str:
+    """The first row of a group and the first with another label."""
+    first = int(group[0])
+    other = int(next(position for position in group if names[position] != names[first]))
+    rows = f"{where(int(reading.rows[first]))} and {where(int(reading.rows[other]))}"
+    return f"{rows} ({str(names[first])!r} and {str(names[other])!r})"
 
 
 def _hashes(reading: Reading, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:

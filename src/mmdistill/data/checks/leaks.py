@@ -26,7 +26,7 @@ SAMPLE_ROWS = 20_000
 CERTAIN, NEAR, STRONG = 0.99, 0.9, 0.6  # skill: share of the way from chance to perfect
 PROOF_ROWS = 10  # rows told right beyond chance before anything is said
 GROUP_WORDS = re.compile(
-    r"(^|_)(patient|subject|speaker|user|author|participant|person|session|video|recording|group|site|customer|writer)"
+    r"(^|_)(patient|subject|speaker|voice|user|author|participant|person|session|video|recording|group|site|customer|writer)"
     r"(s|_?id|_?name)?$",
     re.IGNORECASE,
 )
