@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.features import ENCODERS, arrays, case_name, image, lengths_for, log_mel, text, vector, waveform
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from mmdistill import catalog
 from mmdistill.data.features import FeatureInfo
 from mmdistill.errors import InputError, MMDistillError
 from mmdistill.recipe.schema import Component
+from tests.models.features import ENCODERS, arrays, case_name, image, lengths_for, log_mel, text, vector, waveform
 
 Case = tuple[str, FeatureInfo, dict[str, Any]]
 SEQUENCES = [case for case in ENCODERS if any(spec.sequence for spec in case[1].arrays.values())]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmdistill.models.encoders.audio_frames import AudioFrames
+from mmdistill.models.encoders.audio_frames import AudioFrames, every_nth
 from mmdistill.models.encoders.catalog import AudioCnnOptions
 from mmdistill.models.encoders.encoded import Encoded
 from mmdistill.models.layers.norms import ChannelNorm
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class FrameConvolutions(nn.Module):
-    """3x3 convolutions over time and frequency of stride 2, twice as wide each, that padding cannot reach into.
+    """3x3 convolutions over time and frequency, twice as wide each, that padding cannot reach into.
+
+    Each halves time, and frequency as long as there are more than two bands.
 
     Frames beyond a row's end are set to zero after every layer, which is what a convolution finds beyond the end of
     an unpadded row, and each position is normalised alone.
@@ -34,21 +35,25 @@ class FrameConvolutions(nn.Module):
 
     def __init__(self, width: int, depth: int, bands: int) -> None:
         super().__init__()
-        widths = [1] + [width * 2**stage for stage in range(depth)]
-        self.channels = widths[-1]
-        self.bands = -(-bands // 2**depth)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False) for inputs, outputs in pairwise(widths)
-        )
-        self.norms = nn.ModuleList(ChannelNorm(outputs) for outputs in widths[1:])
+        self.channels, self.bands = 1, bands
+        convolutions: list[nn.Module] = []
+        for stage in range(depth):
+            outputs = width * 2**stage
+            # Two bands are few enough; and oneDNN's bfloat16 kernel returns garbage for some maps that go from 2 to 1.
+            stride = 2 if self.bands > 2 else 1
+            convolutions.append(nn.Conv2d(self.channels, outputs, 3, (2, stride), 1, bias=False))
+            self.channels, self.bands = outputs, -(-self.bands // stride)
+        self.convolutions = nn.ModuleList(convolutions)
+        self.norms = nn.ModuleList(ChannelNorm(width * 2**stage) for stage in range(depth))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, T, bands) to maps (B, channels, ceil(T / 2^depth), bands') and the mask of their frames."""
         maps = frames.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            mask = mask[:, ::2]
-            maps = F.relu(norm(convolution(maps))) * mask[:, None, :, None]
+            maps = convolution(maps)
+            mask = every_nth(mask, 2, maps.shape[2])
+            maps = F.relu(norm(maps)) * mask[:, None, :, None]
         return maps, mask
 
 

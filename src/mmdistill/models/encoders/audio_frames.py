@@ -38,7 +38,8 @@ class LearnedFilters(nn.Module):
     def forward(self, wave: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, T), zero where masked, to frames (B, ceil(T / stride), filters) and their mask."""
         responses = self.filters(F.pad(wave, (0, self.window - 1)).unsqueeze(1))
-        return self.norm(torch.log1p(responses.abs()).transpose(1, 2)), mask[:, :: self.stride]
+        frames = self.norm(torch.log1p(responses.abs()).transpose(1, 2))
+        return frames, every_nth(mask, self.stride, frames.shape[1])
 
 
 class AudioFrames(nn.Module):
@@ -66,3 +67,11 @@ class AudioFrames(nn.Module):
             return values, mask
         frames, mask = self.learned(values, mask)
         return where_true(mask, frames), mask
+
+
+def every_nth(mask: Tensor, step: int, count: int) -> Tensor:
+    """Positions 0, step, 2·step… of a mask (B, T), `count` of them: what a convolution of that stride is centred on.
+
+    The count is the convolution's own, so that torch.export sees one length rather than two formulas for it.
+    """
+    return mask.index_select(1, step * torch.arange(count, device=mask.device))

@@ -179,7 +179,7 @@ class AudioCrnnOptions(_Dropout):
 class TabularMlpOptions(_Dropout):
     """Options of the tabular encoder `mlp`."""
 
-    hidden: list[Width] = Field(default=[128, 64], min_length=1, description="Width of each layer, the embedding last.")
+    hidden: list[Width] = Field(default=[128, 64], min_length=1, description="Widths; the last is the embedding.")
     embedding: int = Field(default=16, ge=1, description="Largest width of a category's embedding.")
 
 
@@ -194,7 +194,7 @@ class FtTransformerOptions(_Attention):
 class VectorMlpOptions(_Dropout):
     """Options of the vector encoder `mlp`."""
 
-    hidden: list[Width] = Field(default=[128, 64], min_length=1, description="Width of each layer, the embedding last.")
+    hidden: list[Width] = Field(default=[128, 64], min_length=1, description="Widths; the last is the embedding.")
 
 
 class VectorGruOptions(_Dropout):

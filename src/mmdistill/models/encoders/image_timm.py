@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmdistill.errors import InputError, nearest, require
@@ -84,16 +86,33 @@ def _network(info: FeatureInfo, options: TimmOptions, where: str) -> Any:
     arguments: dict[str, Any] = {"in_chans": channels, "num_classes": 0, "pretrained": options.pretrained}
     if timm.get_pretrained_cfg(options.model).fixed_input_size:
         arguments["img_size"] = (height, width)
-    if options.weights is not None:
-        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(_weights(options.weights, where))}}
     try:
-        return timm.create_model(options.model, **arguments)
-    except (RuntimeError, ValueError, AssertionError, OSError) as error:
+        if options.weights is None:
+            return timm.create_model(options.model, **arguments)
+        return _with_weights(timm, options.model, _weights(options.weights, where), arguments)
+    except (RuntimeError, ValueError, AssertionError, OSError, SafetensorError) as error:
         raise InputError(
             f"timm cannot build {options.model} for images of {height}x{width} pixels and {channels} channels: {error}",
             where=where,
             fix="Choose another image size for the column, other weights, or another model",
         ) from error
+
+
+def _with_weights(timm: ModuleType, model: str, file: Path, arguments: dict[str, Any]) -> Any:
+    """The model with a file's weights, and without the classifier that the file may hold.
+
+    It is built with as many classes as the file has: as soon as their number differs, timm skips over whatever does not
+    fit, and the weights of another model would go unnoticed.
+    """
+    classifier = timm.get_pretrained_cfg(model).classifier
+    key = f"{classifier[0] if isinstance(classifier, tuple | list) else classifier}.weight"
+    with safe_open(file, framework="pt") as content:
+        classes = content.get_slice(key).get_shape()[0] if key in content.keys() else 0  # noqa: SIM118
+    overlay = {"file": str(file), "num_classes": classes}
+    loaded = arguments | {"pretrained": True, "num_classes": classes, "pretrained_cfg_overlay": overlay}
+    network = timm.create_model(model, **loaded)
+    network.reset_classifier(0)
+    return network
 
 
 def _near(model: str, known: list[str]) -> str:
