@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mmdistill.evaluation.verdict import verdict
+
 CLASSES = ["zero", "one", "two", "three", "four", "five"]
 METRICS = {
     "accuracy": {"higher_is_better": True, "label": "Accuracy"},
@@ -63,7 +65,7 @@ class FakeRun:
             "baseline": Sketch("baseline", 0.774, ["sound"], 48_210, "Baseline (sound)"),
         }
     )
-    pairs: dict[str, str] = field(default_factory=lambda: {"student": "baseline"})
+    pairs: list[tuple[str, str]] = field(default_factory=lambda: [("student", "baseline")])
     name: str = "spoken-and-written-digits"
     primary: str = "accuracy"
     task: str = "classification"
@@ -80,7 +82,7 @@ class FakeRun:
             else {self.primary: {"higher_is_better": False, "label": "MAE"}}
         )
         models = {name: _model(name, sketch, self) for name, sketch in self.models.items()}
-        gains = [_gain(models, student, baseline, self.primary, metrics) for student, baseline in self.pairs.items()]
+        gains = [_gain(models, student, baseline, self.primary, metrics) for student, baseline in self.pairs]
         results = {
             "format": 1,
             "name": self.name,
@@ -170,7 +172,13 @@ def _seed(name: str, sketch: Sketch, seed: int, run: FakeRun) -> dict[str, Any]:
         }
         entry["calibration"] = _calibration(generator, sketch.role)
     if sketch.role == "student":
-        entry["agreement"] = {"top_1": accuracy * 0.95, "kl": 0.21 + 0.01 * seed}
+        entry["agreement"] = {
+            "rows": 497,
+            "top1": accuracy * 0.95,
+            "kl": 0.21 + 0.01 * seed,
+            "top1_teacher_right": accuracy,
+            "top1_teacher_wrong": None,
+        }
     return entry
 
 
@@ -217,7 +225,7 @@ def _gain(models: dict[str, Any], student: str, baseline: str, metric: str, metr
     pairs = list(zip(models[student]["runs"], models[baseline]["runs"], strict=True))
     gains = [sign * (ours["metrics"][metric] - theirs["metrics"][metric]) for ours, theirs in pairs]
     mean = float(np.mean(gains))
-    return {
+    gain = {
         "student": student,
         "baseline": baseline,
         "metric": metric,
@@ -225,20 +233,16 @@ def _gain(models: dict[str, Any], student: str, baseline: str, metric: str, metr
         "ci95": [mean - 0.021, mean + 0.019],
         "p_value": 0.0005 if abs(mean) > 0.02 else 0.41,
         "seeds": len(gains),
-        "verdict": "",
+        "rows": 497,
+        "per_seed": gains,
     }
+    of_control = models[baseline]["role"] == "control"
+    sentence = verdict(gain, "The teacher's other columns" if of_control else "Distillation")
+    return {**gain, "compared_with": "control" if of_control else "baseline", "verdict": sentence}
 
 
 def _verdict(gains: list[dict[str, Any]]) -> str:
-    if not gains:
-        return "No gain can be claimed: no baseline was trained beside the student."
-    gain = gains[0]
-    low, high = gain["ci95"]
-    if low > 0:
-        return f"Distillation helped: the student gains {gain['mean']:.3f} {gain['metric']} over its baseline."
-    if high < 0:
-        return f"Distillation did not help: the student loses {-gain['mean']:.3f} {gain['metric']} to its baseline."
-    return "Distillation made no clear difference: the interval of the gain includes zero."
+    return gains[0]["verdict"] if gains else "No baseline was trained beside the student, so no gain can be claimed."
 
 
 def _data(classes: list[str]) -> dict[str, Any]:
@@ -258,23 +262,30 @@ def _data(classes: list[str]) -> dict[str, Any]:
             for i, name in enumerate(classes)
         ],
         "skipped": 3,
+        "skipped_rows": [
+            {"row": 17, "where": "digits.csv, line 19", "column": "sound", "reason": "The file is cut off"}
+        ],
+        "dropped": 4,
     }
 
 
 def _history(path: Path, sketch: Sketch, seed: int, primary: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = _noise(sketch.role, seed + 100)
-    names = ["supervised", "kd", "loss"] if sketch.role == "student" else ["supervised", "loss"]
+    names = ["supervised", "kd"] if sketch.role == "student" else ["supervised"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", "step", "learning_rate", *names, "gradient_norm", f"validation_{primary}", "seconds"])
-        for epoch in range(1, 21):
+        head, tail = ["epoch", "step", "learning_rate"], ["gradient_norm", "validation_score", "seconds"]
+        writer.writerow([*head, *names, "total", *tail, "samples_per_second"])
+        for half in range(1, 41):
+            epoch = half / 2
             supervised = 1.8 * math.exp(-epoch / 6) + 0.1 + generator.normal(0, 0.01)
             terms = [supervised, *([supervised * 0.6] if sketch.role == "student" else [])]
             accuracy = sketch.accuracy * (1 - math.exp(-epoch / 4)) + generator.normal(0, 0.006)
             score = accuracy if primary == "accuracy" else 1.3 - accuracy
             rate = 0.001 * (1 + math.cos(math.pi * epoch / 20))
-            writer.writerow([epoch, 34 * epoch, rate, *terms, sum(terms), 1.1, "" if epoch == 2 else score, 0.4])
+            seen = score if half % 2 == 0 else ""
+            writer.writerow([epoch, 17 * half, rate, *terms, sum(terms), 1.1, seen, 0.4 * half, 4200.0])
 
 
 def helped() -> FakeRun:
@@ -305,7 +316,7 @@ def several_students() -> FakeRun:
         "pair": Sketch("student", 0.932, ["image", "sound"], 96_120, "Small pair (image + sound)"),
         "pair-baseline": Sketch("baseline", 0.911, ["image", "sound"], 96_120, "Baseline of the small pair"),
     }
-    run.pairs = {"student": "baseline", "pair": "pair-baseline"}
+    run.pairs = [("student", "baseline"), ("student", "control-student"), ("pair", "pair-baseline")]
     return run
 
 
@@ -319,7 +330,7 @@ def one_seed() -> FakeRun:
     results = run.results()
     run.extra = {"gain": results["gain"] | {"ci95": None, "p_value": None}}
     run.extra["gains"] = [run.extra["gain"]]
-    run.extra["verdict"] = "No gain can be claimed from one seed whose interval is not known."
+    run.extra["verdict"] = "Whether distillation helped cannot be told: one seed, and its interval is not known."
     return run
 
 
@@ -327,7 +338,7 @@ def no_baseline() -> FakeRun:
     """A student without a baseline."""
     run = FakeRun()
     del run.models["baseline"]
-    run.pairs = {}
+    run.pairs = []
     return run
 
 

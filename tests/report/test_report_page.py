@@ -95,7 +95,7 @@ def test_every_metric_of_every_model_is_told_with_its_direction(pages: Any) -> N
 
 def test_gains_are_those_of_the_results(pages: Any) -> None:
     page, results = pages["several_students"]
-    rows = table(page, "Gain over the baseline").find("tbody")[0].find("tr")
+    rows = table(page, "Gain over the model beside it").find("tbody")[0].find("tr")
     assert [values(row) for row in rows] == [
         [gain["mean"], gain["p_value"], gain["seeds"]] for gain in results["gains"]
     ]
@@ -135,7 +135,7 @@ def test_per_class_differences_are_student_minus_baseline(pages: Any) -> None:
     ("variant", "tone", "badge"),
     [
         ("helped", "good", "Distillation helped"),
-        ("hurt", "bad", "Distillation did not help"),
+        ("hurt", "bad", "Distillation hurt"),
         ("unclear", "unclear", "No clear difference"),
         ("no_baseline", "unclear", "No gain can be claimed"),
         ("one_seed", "unclear", "Interval unknown: no claim"),
@@ -295,9 +295,39 @@ def test_a_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkey
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmdistill.report.writing.os.fsync", full)
-    with pytest.raises(MMDistillError, match="No space left on device") as raised:
+    monkeypatch.setattr("mmdistill.files.os.fsync", full)
+    with pytest.raises(MMDistillError, match="The disk is full") as raised:
         write_report(folder)
     assert raised.value.exit_status == 1
     assert (folder / "report.html").read_text(encoding="utf-8") == "old"
     assert not list(folder.glob(".*"))
+
+
+def test_what_a_control_tells_is_said_beside_the_gain(pages: Any) -> None:
+    page, results = pages["several_students"]
+    rows = table(page, "Gain over the model beside it").find("tbody")[0].find("tr")
+    assert [row.find("td")[0].text for row in rows] == [
+        "Baseline (sound)",
+        "Student of the control teacher",
+        "Baseline of the small pair",
+    ]
+    section = next(each for each in parse(page).find("section") if each.attributes["id"] == "gain")
+    assert results["gains"][1]["verdict"] in section.text
+    assert results["gains"][1]["verdict"].startswith("The teacher's other columns helped")
+    assert "what the teacher's other columns added" in section.text
+
+
+def test_rows_that_could_not_be_read_are_listed(pages: Any) -> None:
+    cells = table(pages["helped"][0], "Rows that could not be read, the first 1").find("tbody")[0].find("tr")[0]
+    assert " ".join(cells.text.split()) == "digits.csv, line 19 sound The file is cut off"
+
+
+def test_a_metric_that_a_run_has_not_named_is_written_as_people_know_it(tmp_path: Path) -> None:
+    run = helped()
+    results = run.results()
+    results["models"]["student"]["runs"][0]["metrics"]["auroc"] = 0.97
+    results["models"]["student"]["runs"][0]["metrics"]["rating/mae"] = 0.4
+    run.extra = {"models": results["models"]}
+    page = write_report(run.write(tmp_path / "run")).read_text(encoding="utf-8")
+    names = [row.find("th")[0].text for row in table(page, "All metrics on the test rows").find("tr")[1:]]
+    assert names[-2:] == ["AUROC", "Rating: MAE"]

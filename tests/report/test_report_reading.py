@@ -92,9 +92,9 @@ def test_histories_are_read_by_model_and_seed(tmp_path: Path) -> None:
         "baseline": [0, 1, 2],
     }
     history = run.histories["student"][1]
-    assert history.terms() == ["supervised", "kd", "loss"]
-    assert history.epochs == list(range(1, 21))
-    assert math.isnan(history.columns["validation_accuracy"][1]), "an empty cell is not measured"
+    assert history.terms() == ["supervised", "kd", "total"]
+    assert history.epochs == [half / 2 for half in range(1, 41)]
+    assert math.isnan(history.columns[history.validation("accuracy")][0]), "an empty cell is not measured"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

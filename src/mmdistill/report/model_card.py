@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mmdistill.files import write_text
 from mmdistill.report import numbers
 from mmdistill.report.results import Results
 from mmdistill.report.run_folder import RunFolder, read_run_folder
@@ -18,7 +19,6 @@ from mmdistill.report.sections.trust import calibration_summary
 from mmdistill.report.sections.verdict import verdict
 from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Table
-from mmdistill.report.writing import write_whole
 
 _PIPELINES = {
     ("classification", "image"): "image-classification",
@@ -37,7 +37,9 @@ def write_model_card(run_folder: Path) -> Path:
         MMDistillError: when the card cannot be written.
     """
     run = read_run_folder(run_folder)
-    return write_whole(run.path / "README.md", model_card(run))
+    path = run.path / "README.md"
+    write_text(path, model_card(run))
+    return path
 
 
 def model_card(run: RunFolder) -> str:

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdistill.errors import require
+from mmdistill.files import write_text
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import DARK, LIGHT, css_variables
 from mmdistill.report.results import Results
 from mmdistill.report.run_folder import RunFolder, read_run_folder
 from mmdistill.report.sections.classes import class_table
 from mmdistill.report.sections.comparison import comparison_table, cost_table, metrics_table, seconds_table
-from mmdistill.report.sections.data import classes_table, missing_table, splits_table
+from mmdistill.report.sections.data import classes_table, missing_table, skipped_table, splits_table
 from mmdistill.report.sections.environment import environment_entries, reproduce_commands
 from mmdistill.report.sections.gains import gains_table
 from mmdistill.report.sections.subsets import subset_summary, subset_table
 from mmdistill.report.sections.trust import agreement_table, calibration_summary, calibration_table
 from mmdistill.report.sections.verdict import key_figures, verdict
 from mmdistill.report.table import Table
-from mmdistill.report.writing import write_whole
 
 if TYPE_CHECKING:
     from mmdistill.report.figures.plot import Plot
@@ -58,7 +58,9 @@ def write_report(run_folder: Path) -> Path:
         MMDistillError: when the page cannot be written.
     """
     run = read_run_folder(run_folder)
-    return write_whole(run.path / "report.html", render(run))
+    path = run.path / "report.html"
+    write_text(path, render(run))
+    return path
 
 
 def render(run: RunFolder) -> str:
@@ -155,7 +157,8 @@ def _data_section(results: Results, figures: list[Plot]) -> Section:
     if results.data is None:
         return Section("data", "Data")
     rows = f"{numbers.count(results.data.rows)} rows in the table." if results.data.rows is not None else ""
-    tables = _present(splits_table(results.data), missing_table(results.data), classes_table(results))
+    data = results.data
+    tables = _present(splits_table(data), missing_table(data), classes_table(results), skipped_table(data))
     return Section("data", "Data", rows, figures, tables, side=True)
 
 
@@ -164,12 +167,18 @@ def _present(*tables: Table | None) -> list[Table]:
 
 
 def _gain_lead(results: Results) -> str:
-    count = len(results.all_gains)
+    count = len({gain.student for gain in results.all_gains})
     whom = "The student is" if count == 1 else "Every student is"
-    return (
+    lead = (
         f"{whom} trained again without a teacher, with the same steps, data, schedule and initial weights. The "
         "difference is what distillation added."
     )
+    if any(gain.compared_with == "control" for gain in results.all_gains):
+        lead += (
+            " A control learns from a teacher that reads the student's own columns only: the difference to it is what "
+            "the teacher's other columns added."
+        )
+    return lead
 
 
 def _facts(run: RunFolder) -> list[str]:

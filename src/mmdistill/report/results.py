@@ -127,6 +127,7 @@ class Gain(Part):
     p_value: Number = None
     seeds: int | list[int] = 0
     verdict: str = ""
+    compared_with: str = "baseline"
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -163,6 +164,8 @@ class DataSummary(Part):
     missing: dict[str, Numbers] = {}
     classes: list[dict[str, Any]] = []
     skipped: int = 0
+    skipped_rows: list[dict[str, Any]] = []
+    dropped: int = 0
 
 
 class Results(Part):
@@ -187,13 +190,14 @@ class Results(Part):
     version: str = ""
 
     def label(self, model: str) -> str:
-        """The human name of a model, or its own name."""
-        return self.models[model].label or model
+        """The human name of a model, or its own name, with a capital."""
+        return _capital(self.models[model].label or model)
 
     def metric_label(self, metric: str) -> str:
-        """The human name of a metric."""
+        """The human name of a metric, with a capital and with short names as they are usually written."""
         known = self.metrics.get(metric)
-        return (known.label if known else "") or metric.replace("_", " ").replace("/", ": ")
+        label = (known.label if known else "") or metric.replace("_", " ")
+        return _capital(" ".join(_SHORT_NAMES.get(word, word) for word in label.replace("/", ": ").split()))
 
     def higher(self, metric: str) -> bool | None:
         """Whether a metric is better when higher; None when the run does not say."""
@@ -238,7 +242,7 @@ class Results(Part):
     @property
     def ordered(self) -> list[str]:
         """Names of the models in reading order: teachers, every student followed by its baseline, the rest."""
-        baselines = {gain.student: gain.baseline for gain in self.all_gains}
+        baselines = {gain.student: gain.baseline for gain in reversed(self.all_gains)}
         order: list[str] = self.with_role("teacher")
         for student in self.with_role("student"):
             order += [student, *([baselines[student]] if baselines.get(student) in self.models else [])]
@@ -255,6 +259,15 @@ class Results(Part):
         """Every metric that some run has, the primary one first."""
         found = (metric for model in self.models.values() for run in model.runs for metric in run.metrics)
         return _unique([self.primary_metric, *self.metrics, *found])
+
+
+_SHORT_NAMES = {
+    name.lower(): name for name in ("F1", "AUROC", "MAE", "RMSE", "mAP", "WER", "CER", "R@1", "R@5", "R@10")
+}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _preferred(name: str, names: list[str]) -> str | None:

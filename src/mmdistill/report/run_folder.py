@@ -18,22 +18,26 @@ class History:
     """The training history of one seed.
 
     Args:
-        columns: column → one number per epoch, NaN where the cell is empty.
+        columns: column → one number per line, NaN where the cell is empty.
     """
 
     columns: dict[str, list[float]]
 
     @property
     def epochs(self) -> list[float]:
-        """Epoch of every line, counted from 1 as written."""
+        """Epoch of every line; 1.0 when every training row has been seen once."""
         return self.columns.get("epoch", [])
+
+    def validation(self, metric: str) -> str:
+        """The column of the score on the validation rows."""
+        return "validation_score" if "validation_score" in self.columns else f"validation_{metric}"
 
     def terms(self) -> list[str]:
         """Names of the loss terms."""
         return [name for name in self.columns if name not in _NOT_A_TERM and not name.startswith("validation_")]
 
 
-_NOT_A_TERM = frozenset({"epoch", "step", "learning_rate", "gradient_norm", "seconds"})
+_NOT_A_TERM = frozenset({"epoch", "step", "learning_rate", "gradient_norm", "seconds", "samples_per_second"})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,12 @@ from mmdistill.report.figures.plot import Plot, canvas, legend_above, logarithmi
 from mmdistill.report.run_folder import History, RunFolder
 from mmdistill.report.table import arrow
 
+
+def _lone(frame: pd.DataFrame) -> str:
+    """A marker for the few points that make no line."""
+    return "o" if frame["epoch"].nunique() < 3 else ""
+
+
 _BAND = {"alpha": 0.16, "linewidth": 0}
 
 
@@ -49,7 +55,7 @@ def _validation(run: RunFolder, names: list[str]) -> Plot | None:
     figure, axes = canvas(height=3.3)
     last = []
     for name in names:
-        frame = _long(run.histories[name], f"validation_{metric}")
+        frame = _long(run.histories[name], next(iter(run.histories[name].values())).validation(metric))
         if frame.empty:
             continue
         style = look[name]
@@ -62,6 +68,7 @@ def _validation(run: RunFolder, names: list[str]) -> Plot | None:
             dashes=False,
             linestyle=(0, style.dash) if style.dash else "-",
             linewidth=1.9,
+            marker=_lone(frame),
             errorbar=_range,
             err_kws=_BAND,
             label=shortened(run.results.label(name)),
@@ -97,6 +104,7 @@ def _terms(run: RunFolder, name: str) -> Plot | None:
             ax=axes,
             color=LIGHT[colour],
             linewidth=2.0 if term in _TOTALS else 1.5,
+            marker=_lone(frame),
             errorbar=_range,
             err_kws=_BAND,
             label=term,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmdistill.files import written_aside
 from mmdistill.report.figures.balance import draw_balance
 from mmdistill.report.figures.calibration import draw_calibration
 from mmdistill.report.figures.confusion import draw_confusion
@@ -14,13 +15,12 @@ from mmdistill.report.figures.subsets import draw_subsets
 from mmdistill.report.figures.svg import png_file, svg_file
 from mmdistill.report.figures.tradeoff import draw_tradeoff
 from mmdistill.report.run_folder import RunFolder, read_run_folder
-from mmdistill.report.writing import write_whole
 
 
 def draw(run: RunFolder) -> dict[str, list[Plot]]:
     """Section → its plots. A section whose numbers are missing has none."""
     with look():
-        return {
+        drawn = {
             "gain": draw_gain(run.results),
             "curves": draw_curves(run),
             "tradeoff": draw_tradeoff(run.results),
@@ -29,6 +29,16 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
             "calibration": draw_calibration(run.results),
             "data": draw_balance(run.results),
         }
+        for plots in drawn.values():
+            for plot in plots:
+                _settle(plot)
+        return drawn
+
+
+def _settle(plot: Plot) -> None:
+    """Place everything once, so that saving in several formats does not do it again."""
+    plot.figure.draw_without_rendering()
+    plot.figure.set_layout_engine("none")
 
 
 def write_figures(run_folder: Path) -> list[Path]:
@@ -44,6 +54,9 @@ def write_figures(run_folder: Path) -> list[Path]:
     plots = [plot for section in draw(run).values() for plot in section]
     with look():
         for plot in plots:
-            written.append(write_whole(folder / f"{plot.name}.svg", svg_file(plot)))
-            written.append(write_whole(folder / f"{plot.name}.png", png_file(plot)))
+            for ending, content in (("svg", svg_file(plot)), ("png", png_file(plot))):
+                path = folder / f"{plot.name}.{ending}"
+                with written_aside(path) as aside:
+                    aside.write_bytes(content)
+                written.append(path)
     return written

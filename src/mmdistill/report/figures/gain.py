@@ -9,7 +9,7 @@ from mmdistill.report import numbers
 from mmdistill.report.figures.palette import LIGHT, styles
 from mmdistill.report.figures.plot import Plot, canvas, shortened
 from mmdistill.report.results import Gain, Results
-from mmdistill.report.sections.gains import paired, seed_gains
+from mmdistill.report.sections.gains import paired, seed_gains, subject
 
 
 def draw_gain(results: Results) -> list[Plot]:
@@ -45,18 +45,18 @@ def _intervals(results: Results, gains: list[Gain]) -> Plot:
         )
     axes.axvline(0, color=LIGHT["ink"], linewidth=1.0)
     axes.set_ylim(len(gains) - 0.45, -0.62)
-    axes.set_yticks(range(len(gains)), [shortened(results.label(gain.student)) for gain in gains])
+    axes.set_yticks(range(len(gains)), [shortened(subject(results, gain), 34) for gain in gains])
     axes.tick_params(axis="y", labelcolor=LIGHT["ink"])
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.set_xlabel(f"{results.metric_label(gains[0].metric)}: gain over the baseline, right of zero is better")
+    axes.set_xlabel(f"{results.metric_label(gains[0].metric)}: gain, right of zero is better")
     text = "; ".join(
         f"{results.label(gain.student)}: {numbers.signed(gain.mean)}, interval {numbers.interval(gain.interval)}"
         for gain in gains
     )
-    return Plot("gain", "Gain over the baseline: mean, 95 % interval, and every seed", text, figure)
+    return Plot("gain", "Gain: mean, 95 % interval, and every seed", text, figure)
 
 
 def _pairs(results: Results, gains: list[Gain]) -> Plot:
@@ -65,8 +65,8 @@ def _pairs(results: Results, gains: list[Gain]) -> Plot:
     look = styles(results)
     places, names, previous, place = [], [], None, 0.0
     for gain, seed, student, baseline in rows:
-        place += 1.6 if previous not in (None, gain.student) else 1.0
-        previous = gain.student
+        place += 1.6 if previous not in (None, gain) else 1.0
+        previous = gain
         axes.plot([baseline, student], [place, place], color=look[gain.student].hex, linewidth=1.8, alpha=0.45)
         axes.plot(baseline, place, look[gain.baseline].marker, color=look[gain.baseline].hex, markersize=6)
         axes.plot(student, place, look[gain.student].marker, color=look[gain.student].hex, markersize=6.5)
@@ -92,4 +92,4 @@ def _pairs(results: Results, gains: list[Gain]) -> Plot:
         f"{results.label(gain.student)}, seed {seed}: {numbers.score(baseline)} to {numbers.score(student)}"
         for gain, seed, student, baseline in rows
     )
-    return Plot("gain-seeds", "From baseline to student, seed by seed", text, figure)
+    return Plot("gain-seeds", "From the model beside it to the student, seed by seed", text, figure)

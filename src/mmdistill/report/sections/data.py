@@ -36,6 +36,8 @@ def splits_table(data: DataSummary) -> Table | None:
     notes = []
     if data.skipped:
         notes.append(f"{numbers.count(data.skipped)} rows could not be read and were left out.")
+    if data.dropped:
+        notes.append(f"{numbers.count(data.dropped)} rows of validation and test have no target and were not used.")
     return Table("Rows of every split", columns, rows, notes)
 
 
@@ -54,6 +56,16 @@ def missing_table(data: DataSummary) -> Table | None:
             cells.append(Cell(numbers.count(value), value, share))
         rows.append(Row(cells))
     return Table("Absent cells", [Column("Column", text=True), *[Column(split) for split in splits]], rows)
+
+
+def skipped_table(data: DataSummary) -> Table | None:
+    """The rows that could not be read, as far as the run lists them: where, which column, why."""
+    if not data.skipped_rows:
+        return None
+    rows = [Row([Cell(str(bad.get(key, ""))) for key in ("where", "column", "reason")]) for bad in data.skipped_rows]
+    listed = "" if len(rows) >= data.skipped else f", the first {len(rows)}"
+    headings = [Column("Where", text=True), Column("Column", text=True), Column("Reason", text=True)]
+    return Table(f"Rows that could not be read{listed}", headings, rows)
 
 
 def class_counts(data: DataSummary) -> list[tuple[str, dict[str, float]]]:

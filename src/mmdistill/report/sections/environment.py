@@ -13,7 +13,9 @@ def environment_entries(environment: dict[str, Any]) -> list[tuple[str, str]]:
     entries: list[tuple[str, str]] = []
     for key, value in environment.items():
         if isinstance(value, dict):
-            entries += [(f"{key} · {name}", text) for name, text in environment_entries(value)]
+            entries += [
+                (name if key == "versions" else f"{key} · {name}", text) for name, text in environment_entries(value)
+            ]
         elif isinstance(value, list):
             entries.append((key, ", ".join(str(each) for each in value)))
         elif value is not None:

@@ -8,7 +8,7 @@ from mmdistill.report.results import Gain, Results
 from mmdistill.report.sections.verdict import tone_of
 from mmdistill.report.table import Cell, Column, Row, Table
 
-_VERDICTS = {"good": "helped", "bad": "did not help", "unclear": "no clear difference"}
+_VERDICTS = {"good": "helped", "bad": "hurt", "unclear": "no clear difference"}
 
 
 def paired(results: Results, gain: Gain) -> list[tuple[int, float, float]]:
@@ -18,6 +18,13 @@ def paired(results: Results, gain: Gain) -> list[tuple[int, float, float]]:
         for name in (gain.student, gain.baseline)
     )
     return [(seed, student[seed], baseline[seed]) for seed in student if seed in baseline]
+
+
+def subject(results: Results, gain: Gain) -> str:
+    """Name of the student, and of what it is compared with when it has several comparisons."""
+    several = sum(other.student == gain.student for other in results.all_gains) > 1
+    name = results.label(gain.student)
+    return f"{name} over {results.label(gain.baseline)}" if several else name
 
 
 def seed_gains(results: Results, gain: Gain) -> list[float]:
@@ -32,7 +39,7 @@ def gains_table(results: Results) -> Table | None:
         return None
     columns = [
         Column("Student", text=True),
-        Column("Baseline", text=True),
+        Column("Compared with", text=True),
         Column("Metric", text=True),
         Column("Gain", "↑"),
         Column("95 % interval"),
@@ -42,14 +49,15 @@ def gains_table(results: Results) -> Table | None:
     ]
     notes = [
         "A gain is positive when the student is better, whatever the direction of the metric. Its interval resamples "
-        "seeds and test rows together."
+        "seeds and test rows together.",
+        *[gain.verdict for gain in results.all_gains if gain.verdict and gain.verdict != results.verdict],
     ]
-    return Table("Gain over the baseline", columns, [_row(results, gain) for gain in results.all_gains], notes)
+    return Table("Gain over the model beside it", columns, [_row(results, gain) for gain in results.all_gains], notes)
 
 
 def _row(results: Results, gain: Gain) -> Row:
     tone = tone_of(gain)
-    verdict = gain.verdict or (_VERDICTS[tone] if gain.interval else "no interval, no claim")
+    verdict = _VERDICTS[tone] if gain.interval else "no interval, no claim"
     return Row(
         [
             Cell(results.label(gain.student)),

@@ -9,10 +9,12 @@ from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Column, Row, Table, score_cell
 
 _LABELS = {
-    "top_1": ("Same answer", "↑"),
-    "kl": ("KL divergence", "↓"),
-    "cosine": ("Cosine of outputs", "↑"),
-    "both_wrong_same": ("Same wrong answer", ""),
+    "top1": ("Same answer", "↑"),
+    "top1_teacher_right": ("Same answer, teacher right", "↑"),
+    "top1_teacher_wrong": ("Same answer, teacher wrong", ""),
+    "kl": ("KL divergence (nats)", "↓"),
+    "spearman": ("Spearman", "↑"),
+    "kendall": ("Kendall", "↑"),
 }
 
 
@@ -61,7 +63,13 @@ def agreement_table(results: Results) -> Table | None:
     """Agreement of every student with its teacher, one column a measure; None when none was taken."""
     names = [name for name in results.ordered if any(run.agreement for run in results.models[name].runs)]
     measures = list(
-        dict.fromkeys(measure for name in names for run in results.models[name].runs for measure in run.agreement)
+        dict.fromkeys(
+            measure
+            for name in names
+            for run in results.models[name].runs
+            for measure in run.agreement
+            if not measure.endswith("rows")
+        )
     )
     if not measures:
         return None

@@ -71,7 +71,7 @@ def _badge(gain: Gain | None, tone: Tone) -> str:
         return "No gain can be claimed"
     if gain.interval is None:
         return "Interval unknown: no claim"
-    return {"good": "Distillation helped", "bad": "Distillation did not help", "unclear": "No clear difference"}[tone]
+    return {"good": "Distillation helped", "bad": "Distillation hurt", "unclear": "No clear difference"}[tone]
 
 
 def _sentence(results: Results, gain: Gain | None, tone: Tone) -> str:
@@ -86,8 +86,8 @@ def _sentence(results: Results, gain: Gain | None, tone: Tone) -> str:
     if tone == "good":
         return f"Distillation helped: {student} is better than {baseline} by {size}."
     if tone == "bad":
-        return f"Distillation did not help: {student} is worse than {baseline} ({size})."
-    return f"Distillation made no clear difference between {student} and {baseline}: {size}, which includes zero."
+        return f"Distillation hurt: {student} is worse than {baseline} ({size})."
+    return f"No clear difference between {student} and {baseline}: {size}, which includes zero."
 
 
 def _cautions(results: Results, gain: Gain | None) -> list[str]:
@@ -97,7 +97,7 @@ def _cautions(results: Results, gain: Gain | None) -> list[str]:
             "Without a baseline (the same student with the same budget and no teacher) nothing here shows what the "
             "teacher added."
         )
-    if gain is not None and gain.pairs == 1:
+    if gain is not None and gain.pairs == 1 and "One seed" not in results.verdict:
         cautions.append("One seed only: how much the gain changes from seed to seed is not known.")
     metric = results.primary_metric
     student = results.student and spread(results.models[results.student].values(metric))
@@ -126,7 +126,7 @@ def _gain_figure(results: Results) -> KeyFigure:
     assert gain is not None
     seeds = f"{gain.pairs} seed{'s' if gain.pairs != 1 else ''}"
     note = f"95 % interval {numbers.interval(gain.interval)}, {seeds}" if gain.interval else f"no interval, {seeds}"
-    title = f"{results.metric_label(gain.metric)} gained"
+    title = f"{results.metric_label(gain.metric)} gain"
     return KeyFigure(
         title, numbers.signed(gain.mean), gain.mean, note, styles(results)[gain.student].colour, tone_of(gain)
     )
