@@ -8,6 +8,7 @@ metadata, so that the file is read without anything else.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -135,8 +136,8 @@ def _table(predictions: Predictions) -> pa.Table:
         "subset": pa.array(np.repeat(np.asarray(names, dtype=object), rows), pa.string()).dictionary_encode(),
     }
     for tap in taps:
-        values = [np.asarray(predictions.outputs[name][tap], dtype=np.float32).reshape(rows, -1) for name in names]
-        columns[tap] = _fixed_lists(np.concatenate(values))
+        values = [np.asarray(predictions.outputs[name][tap], dtype=np.float32) for name in names]
+        columns[tap] = _fixed_lists(np.concatenate(values).reshape(rows * repeats, math.prod(shapes[tap])))
     meta = {
         "format": FORMAT,
         "task": predictions.task,
@@ -164,7 +165,7 @@ def _target_column(predictions: Predictions) -> pa.Array:
     target, missing = np.asarray(predictions.target), ~np.asarray(predictions.labelled, dtype=bool)
     if target.ndim == 1:
         return pa.array(target, mask=missing)
-    return _fixed_lists(target.reshape(len(target), -1), missing)
+    return _fixed_lists(target.reshape(len(target), math.prod(target.shape[1:])), missing)
 
 
 def _repeated(column: pa.Array, times: int) -> pa.ChunkedArray:

@@ -11,7 +11,7 @@ def verdict(gain: Mapping[str, Any], subject: str = "Distillation") -> str:
 
     Args:
         gain: what `task_gain` gives.
-        subject: what is on trial.
+        subject: what is on trial, as the sentence begins.
 
     Returns:
         "Distillation helped: …" when the whole interval is above zero, "Distillation hurt: …" when it is below, "No
@@ -19,13 +19,14 @@ def verdict(gain: Mapping[str, Any], subject: str = "Distillation") -> str:
     """
     student, baseline, metric = gain["student"], gain["baseline"], gain["metric"].replace("_", " ")
     if gain["mean"] is None or gain["ci95"] is None:
-        return f"Whether {subject[0].lower()}{subject[1:]} helped cannot be told: the {metric} is not defined on these test rows."
+        asked = subject[0].lower() + subject[1:]
+        return f"Whether {asked} helped cannot be told: the {metric} is not defined on these test rows."
     low, high = gain["ci95"]
     interval = f"95 % interval {_signed(low)} to {_signed(high)}, {_extent(gain)}"
     if low > 0:
-        sentence = f"{subject} helped: {student} is better than {baseline} by {abs_number(gain['mean'])} in {metric}"
+        sentence = f"{subject} helped: {student} is better than {baseline} by {_size(gain['mean'])} in {metric}"
     elif high < 0:
-        sentence = f"{subject} hurt: {student} is worse than {baseline} by {abs_number(gain['mean'])} in {metric}"
+        sentence = f"{subject} hurt: {student} is worse than {baseline} by {_size(gain['mean'])} in {metric}"
     else:
         sentence = (
             f"No clear difference between {student} and {baseline} in {metric}: the gain is {_signed(gain['mean'])}"
@@ -47,11 +48,11 @@ def _extent(gain: Mapping[str, Any]) -> str:
     return f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {rows} test {'row' if rows == 1 else 'rows'}"
 
 
-def abs_number(value: float) -> str:
+def _size(value: float) -> str:
     """The size of a number with three decimals, or two significant digits when it is smaller than that."""
     size = abs(value)
     return f"{size:.3f}" if size >= 0.001 or size == 0 else f"{size:.2g}"
 
 
 def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+' if value > 0 else ''}{abs_number(value)}"
+    return f"{'−' if value < 0 else '+' if value > 0 else ''}{_size(value)}"
