@@ -226,6 +226,14 @@ def test_a_limit_reads_a_sample_and_says_so() -> None:
     assert done == [(500, 1000), (1000, 1000)]
 
 
+def test_the_number_of_the_row_may_stand_for_a_column(tmp_path: Path) -> None:
+    np.savez(tmp_path / "features.npz", sound=np.random.default_rng(0).random((300, 4)).astype(np.float32))
+    spec = {"columns": {"sound": {"type": "vector", "source": "row", "root": "features.npz", "key": "sound"}}}
+    found = look(good_table(), spec, root=tmp_path)
+    assert found.findings == []
+    assert found.facts["columns"]["sound"]["sources"] == ["row"]
+
+
 def test_unlabelled_rows_are_counted() -> None:
     table = good_table() | {"split": ["train"] * 200 + ["val"] * 50 + ["test"] * 50}
     table["label"][0] = table["label"][299] = None

@@ -24,6 +24,7 @@ from mmdistill.data.checks.leaks import (
 from mmdistill.data.checks.rows import ColumnReading, Reading, read_rows, spread
 from mmdistill.data.checks.targets import Target
 from mmdistill.data.features import Feature, features_for
+from mmdistill.data.row_numbers import numbered
 from mmdistill.data.splits import Splits, split_rows
 from mmdistill.data.table import Table
 from mmdistill.errors import InputError
@@ -90,7 +91,7 @@ def audit(
 
 
 def _exists(table: Table, feature: Feature, findings: list[Finding]) -> bool:
-    missing = [name for name in feature.sources if name not in table.columns]
+    missing = [name for name in feature.sources if name not in table.columns and not numbered(table, [name])]
     where = f"data.columns.{feature.column}"
     findings.extend(_of_error("unknown-column", where, _refusal(table, name)) for name in missing)
     return not missing

@@ -62,14 +62,16 @@ def _classes(task: str, facts: dict[str, Any]) -> Grid:
 
 
 def _columns(columns: dict[str, Any]) -> Grid:
-    grid = _grid("Columns", "column", "type", *(f"missing in {side}" for side in _SIDES), "unreadable", "ranges")
+    grid = _grid(
+        "Columns", "column", "type", "missing in train / validation / test", "unreadable", "smallest … median … largest"
+    )
     for name, facts in columns.items():
+        missing = " / ".join(f"{facts['missing'][side]:,}" for side in _SIDES)
         ranges = "\n".join(
             f"{measure} {values['min']:g} … {values['median']:g} … {values['max']:g}"
             for measure, values in facts["ranges"].items()
         )
-        missing = (f"{facts['missing'][side]:,}" for side in _SIDES)
-        grid.add_row(Text(name), facts["type"], *missing, f"{facts['unreadable']:,}", ranges)
+        grid.add_row(Text(name), facts["type"], missing, f"{facts['unreadable']:,}", ranges)
     return grid
 
 

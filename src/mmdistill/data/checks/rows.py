@@ -15,6 +15,7 @@ from mmdistill.data.cells import Cell, is_media
 from mmdistill.data.features import Feature
 from mmdistill.data.modalities.base import CellError, Modality, State
 from mmdistill.data.modalities.reader import CellReader
+from mmdistill.data.row_numbers import stream
 from mmdistill.data.table import Table
 
 EXAMPLES = 3
@@ -105,7 +106,7 @@ def read_rows(
     columns = [_Column(table, feature, reader, len(rows), train) for feature in features]
     sources = list(dict.fromkeys(source for feature in features for source in feature.sources))
     constants = _Constants(sources)
-    for position, (row, cells) in enumerate(table.cells(sources, rows)):
+    for position, (row, cells) in enumerate(stream(table, sources, rows)):
         constants.add(cells)
         for column in columns:
             column.read(row, position, {source: cells[source] for source in column.reading.feature.sources})
@@ -120,7 +121,7 @@ def _fit(table: Table, feature: Feature, modality: Modality, train: np.ndarray) 
     """What the modality learns from the training rows, None when it can learn nothing from them."""
 
     def present() -> Iterator[dict[str, Cell]]:
-        for _, cells in table.cells(feature.sources, chosen):
+        for _, cells in stream(table, feature.sources, chosen):
             if not modality.absent(cells):
                 yield cells
 
