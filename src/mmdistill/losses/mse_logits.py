@@ -48,10 +48,11 @@ def mse_logits(
     check_logits(student_logits, teacher_logits)
     student, teacher = widen(student_logits), widen(teacher_logits.detach())
     scale = (1.0 if reduction == "mean" else student.shape[-1] / 2) / temperature**2
-    if weight is None and mask is None:
-        # One fused operation instead of three.
-        return F.mse_loss(student, teacher, reduction="sum") * (scale / max(student.numel(), 1))
-    return weighted_mean(F.mse_loss(student, teacher, reduction="none").mean(dim=-1), weight, mask) * scale
+    if weight is None and mask is None and student.numel():
+        mean = F.mse_loss(student, teacher)  # one fused operation
+    else:
+        mean = weighted_mean(F.mse_loss(student, teacher, reduction="none").mean(dim=-1), weight, mask)
+    return mean if scale == 1 else mean * scale
 
 
 class MSELogits(DistillationLoss):
