@@ -37,8 +37,19 @@ def test_scores_are_whole_at_every_width(variant: str, width: int) -> None:
 
 def test_the_verdict_stands_at_the_end_with_its_interval() -> None:
     lines = shown(results_table(hurt().results()), 160).strip().splitlines()
-    assert lines[-2].startswith("Distillation hurt")
-    assert lines[-1].startswith("Gain: −0.046 Accuracy, 95 % interval [−0.067,")
+    assert lines[-1].startswith("Distillation hurt: student is worse than baseline")
+    assert "95 % interval −0.067 to −0.027" in lines[-1]
+
+
+def test_an_interval_that_the_verdict_does_not_tell_is_added() -> None:
+    run = hurt()
+    run.extra = {"verdict": "It did not help."}
+    lines = [line.strip() for line in shown(results_table(run.results())).strip().splitlines()]
+    assert lines[-3:] == [
+        "Distillation hurt",
+        "It did not help.",
+        "Gain: −0.046 Accuracy, 95 % interval [−0.067,\u00a0−0.027], 3 seeds",
+    ]
 
 
 def test_text_of_users_is_not_read_as_markup() -> None:

@@ -44,7 +44,7 @@ def results_table(results: Results | Mapping[str, Any]) -> RenderableType:
     if said.rest is None:
         parts.append(Text(said.badge, style=f"bold {TONES[said.tone]}"))
     parts.append(Text(said.sentence, style=f"bold {TONES[said.tone]}" if said.rest is not None else ""))
-    if checked.main_gain is not None and checked.main_gain.interval is not None:
+    if checked.main_gain is not None and checked.main_gain.interval is not None and "interval" not in said.sentence:
         parts.append(Text(_gain_line(checked, checked.main_gain)))
     parts += [Text(caution, style="dim") for caution in said.cautions]
     return Padding(Group(*parts), (1, 0))

@@ -109,7 +109,8 @@ def _terms(run: RunFolder, name: str) -> Plot | None:
             err_kws=_BAND,
             label=term,
         )
-    if all((frame["value"] > 0).all() for frame in frames.values()):
+    lowest = min(frame["value"].min() for frame in frames.values())
+    if lowest > 0 and max(frame["value"].max() for frame in frames.values()) > 3 * lowest:
         axes.set_yscale("log")
         logarithmic_ticks(axes.yaxis, axes.get_ylim(), lambda value: f"{value:.3g}")
     axes.set(xlabel="epoch", ylabel="training loss")

@@ -45,7 +45,21 @@ def _intervals(results: Results, gains: list[Gain]) -> Plot:
         )
     axes.axvline(0, color=LIGHT["ink"], linewidth=1.0)
     axes.set_ylim(len(gains) - 0.45, -0.62)
-    axes.set_yticks(range(len(gains)), [shortened(subject(results, gain), 34) for gain in gains])
+    named = [[shortened(line) for line in subject(results, gain)] for gain in gains]
+    axes.set_yticks(range(len(gains)), [lines[0] for lines in named])
+    for place, lines in enumerate(named):
+        for line in lines[1:]:
+            axes.annotate(
+                line,
+                (0, place),
+                xycoords=axes.get_yaxis_transform(),
+                xytext=(-3.5, -10),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7.5,
+                color=LIGHT["muted"],
+            )
     axes.tick_params(axis="y", labelcolor=LIGHT["ink"])
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)

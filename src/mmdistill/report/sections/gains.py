@@ -20,11 +20,10 @@ def paired(results: Results, gain: Gain) -> list[tuple[int, float, float]]:
     return [(seed, student[seed], baseline[seed]) for seed in student if seed in baseline]
 
 
-def subject(results: Results, gain: Gain) -> str:
-    """Name of the student, and of what it is compared with when it has several comparisons."""
+def subject(results: Results, gain: Gain) -> list[str]:
+    """Name of the student and, when it is compared with several models, of the one this gain is over."""
     several = sum(other.student == gain.student for other in results.all_gains) > 1
-    name = results.label(gain.student)
-    return f"{name} over {results.label(gain.baseline)}" if several else name
+    return [results.label(gain.student), *([f"over {results.label(gain.baseline)}"] if several else [])]
 
 
 def seed_gains(results: Results, gain: Gain) -> list[float]:
