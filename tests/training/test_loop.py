@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError, MMDistillError
@@ -213,6 +214,28 @@ def test_gradient_norm_is_that_of_the_whole_model() -> None:
     phase = Phase("student", {"model": model}, {"all": optimizer}, simple_step(model))
     result = fit(phase, Memory(), spec(log_every=1), accelerator=make_accelerator(ComputeSpec(device="cpu")), seed=0)
     assert [row["gradient_norm"] for row in result.history] == pytest.approx(norms)
+
+
+class Waits(TorchDispatchMode):
+    """Counts how often a number is fetched from a tensor, which on an accelerator waits for all work before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"clip_norm": 0.1, "accumulate": 2, "optimizer": {"name": "sgd"}}])
+def test_nothing_in_a_step_waits_for_the_device(changes: dict[str, Any]) -> None:
+    with Waits() as seen:
+        assert torch.ones(1).item() == 1
+    assert seen.count == 1
+    with Waits() as waits:
+        train_model(new_model(), Memory(), spec(log_every=1000, **changes))
+    assert waits.count == 0
 
 
 def simple_step(model: nn.Module) -> Any:

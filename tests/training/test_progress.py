@@ -48,6 +48,30 @@ def test_the_bar_shows_name_steps_losses_and_score() -> None:
         assert part in text.getvalue()
 
 
+def test_a_second_training_draws_only_its_own_bar() -> None:
+    terminal, text = console(True)
+    bar = Bar(terminal)
+    train_model(new_model(), Memory(), spec(epochs=1), progress=bar)
+    first = text.getvalue()
+    train_model(new_model(), Memory(), spec(epochs=2), progress=bar)
+    second = text.getvalue()[len(first) :]
+    assert "5/5" in first
+    assert "10/10" in second
+    assert "5/5" not in second
+
+
+def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, text = console(False)
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr("mmdistill.training.progress.time.monotonic", lambda: next(clock))
+    lines = Lines(plain)
+    lines.start("student", 100, 0)
+    for step in (10, 20, 30):
+        lines.step(step)
+        lines.losses({"supervised": 0.5, "total": 0.5, "gradient_norm": 1.0})
+    assert text.getvalue().splitlines() == ["student: 100 steps", "student: step 20/100, supervised 0.5"]
+
+
 @pytest.mark.parametrize("kind", [Bar, Lines])
 def test_looking_on_changes_nothing(kind: type[Bar] | type[Lines]) -> None:
     seen, unseen = new_model(), new_model()

@@ -99,7 +99,9 @@ def _in_folder(
 
 def _computed(teacher: MultimodalModel, clean: Loader, taps: list[str]) -> dict[str, Tensor]:
     """The taps for every row of the loader, on the CPU."""
-    return {tap: value.detach().cpu().contiguous() for tap, value in collect(teacher, clean, taps).items()}
+    outputs = collect(teacher, clean, taps)
+    # NumPy has no bfloat16.
+    return {tap: value.float() if value.dtype == torch.bfloat16 else value for tap, value in outputs.items()}
 
 
 def _with_missing(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_DRAWINGS = 0.25
+SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress(Protocol):
@@ -53,35 +54,35 @@ class Silent:
 
 
 class Lines:
-    """A line for each look at the validation rows, for logs."""
+    """A line for each look at the validation rows, and every half minute between them, for logs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._name, self._total, self._done = "", 0, 0
-        self._losses = ""
+        self._losses, self._said = "", 0.0
 
     def start(self, name: str, total_steps: int, step: int) -> None:
         self._name, self._total, self._done = name, total_steps, step
         going_on = f", going on after {step}" if step else ""
-        self._say(f"{name}: {total_steps} steps{going_on}")
+        self._say(f"{total_steps} steps{going_on}")
 
     def step(self, step: int) -> None:
         self._done = step
 
     def losses(self, means: Mapping[str, float | None]) -> None:
         self._losses = _losses_text(means)
+        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._say(f"step {self._done}/{self._total}, {self._losses}")
 
     def validated(self, epoch: int, score: float, best: bool) -> None:
         mark = " (best)" if best else ""
-        self._say(
-            f"{self._name}: epoch {epoch}, step {self._done}/{self._total}, "
-            f"{self._losses}, validation {score:.4f}{mark}"
-        )
+        self._say(f"epoch {epoch}, step {self._done}/{self._total}, {self._losses}, validation {score:.4f}{mark}")
 
     def stop(self) -> None: ...
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._said = time.monotonic()
+        self._console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
@@ -102,18 +103,19 @@ class Bar:
             auto_refresh=False,
             transient=False,
         )
-        self._drawn = 0.0
+        self._drawn, self._done = 0.0, 0
 
     def start(self, name: str, total_steps: int, step: int) -> None:
         self._bar.start()
+        self._done = step
         self._task = self._bar.add_task(name, total=total_steps, completed=step, losses="", score="")
 
     def step(self, step: int) -> None:
+        self._done = step
         now = time.monotonic()
         if now - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
             self._drawn = now
             self._bar.update(self._task, completed=step, refresh=True)
-        self._done = step
 
     def losses(self, means: Mapping[str, float | None]) -> None:
         self._bar.update(self._task, losses=_losses_text(means))
@@ -124,8 +126,10 @@ class Bar:
         self._bar.update(self._task, completed=self._done, score=text, refresh=True)
 
     def stop(self) -> None:
-        self._bar.refresh()
+        self._bar.update(self._task, completed=self._done, refresh=True)
         self._bar.stop()
+        # What was drawn stays on the screen; the next training has a bar of its own and does not draw this one again.
+        self._bar.remove_task(self._task)
 
 
 def _losses_text(means: Mapping[str, float | None]) -> str:
