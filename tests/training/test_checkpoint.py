@@ -42,7 +42,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
     context.set_forkserver_preload(["tests.training.killed"])
     chance, kills = random.Random(0), 0
     while not (disturbed / "final.pt").exists():
-        process = context.Process(target=killed.train, args=(disturbed, 0.02))
+        process = context.Process(target=killed.train, args=(disturbed, 0.05))
         process.start()
         assert process.pid is not None
         before = (disturbed / FILE_NAME).stat().st_mtime_ns if (disturbed / FILE_NAME).exists() else 0
