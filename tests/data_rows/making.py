@@ -58,21 +58,21 @@ def feature(kind: str, column: str = "x", source: str | None = None, **settings:
     return features_for({column: spec})[0]
 
 
-def modality(kind: str, root: Path | None = None, **settings: Any) -> Modality:
+def modality(kind: str, folder: Path | None = None, **settings: Any) -> Modality:
     """A modality with its settings."""
-    return feature(kind, **settings).modality(CellReader(root))
+    return feature(kind, **settings).modality(CellReader(folder))
 
 
-def fitted(kind: str, cells: list[Cell], root: Path | None = None, **settings: Any) -> FeatureInfo:
+def fitted(kind: str, cells: list[Cell], folder: Path | None = None, **settings: Any) -> FeatureInfo:
     """What a feature of the column ``x`` learns from some cells."""
     own = feature(kind, **settings)
-    built = own.modality(CellReader(root))
+    built = own.modality(CellReader(folder))
     return describe_feature(own, built, built.fit(iter([{"x": cell} for cell in cells])))
 
 
-def extracted(kind: str, cell: Cell, root: Path | None = None, **settings: Any) -> np.ndarray:
+def extracted(kind: str, cell: Cell, folder: Path | None = None, **settings: Any) -> np.ndarray:
     """`values` of one cell, under what is learnt from that cell alone."""
-    info = fitted(kind, [cell], root, **settings)
-    arrays = extractor(info, CellReader(root))({"x": cell})
+    info = fitted(kind, [cell], folder, **settings)
+    arrays = extractor(info, CellReader(folder))({"x": cell})
     assert arrays is not None
     return arrays["values"]

@@ -15,7 +15,7 @@ import numpy as np
 from mmdistill import catalog
 from mmdistill.data.features import Feature
 from mmdistill.data.modalities.archives import zip_digest
-from mmdistill.data.modalities.base import CellError
+from mmdistill.data.modalities.base import CellError, ModalityOptions
 from mmdistill.data.modalities.reader import CellReader
 from mmdistill.data.row_numbers import stream
 from mmdistill.data.table import Table
@@ -35,11 +35,10 @@ _PROBE = 1_000  # cells without a path after which a column is taken to hold its
 def fingerprints(table: Table, features: Sequence[Feature], train_rows: np.ndarray) -> dict[str, str]:
     """The fingerprint of each feature by name: SHA-256, hexadecimal.
 
-    It covers the table's content, the source columns, the settings, the training rows (which fitted state comes
-    from) or the state that was learnt elsewhere,
-    the versions of the libraries that decode, and the files that cells lead to: a zip file by the names, sizes and
-    checksums of its members, any other file by its size and time of modification. A column whose first thousand cells
-    hold no path is taken to hold none.
+    It covers the table's content, the source columns, the settings and files they name, the training rows (which fitted
+    state comes from) or the state that was learnt elsewhere, the versions of the libraries that decode, and the files
+    that cells lead to: a zip file by the names, sizes and checksums of its members, any other file by its size and time
+    of modification. A column whose first thousand cells hold no path is taken to hold none.
     """
     training = hashlib.sha256(np.ascontiguousarray(train_rows, dtype="<i8").tobytes()).hexdigest()
     files = _files_digests(table, features)
@@ -56,10 +55,18 @@ def fingerprints(table: Table, features: Sequence[Feature], train_rows: np.ndarr
             "training": training if feature.state is None else "",
             "state": feature.state,
             "files": files.get(feature.name, ""),
+            "named": _named_files(feature, table),
             "libraries": _versions(feature.type),
         }
         digests[feature.name] = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     return digests
+
+
+def _named_files(feature: Feature, table: Table) -> list[str]:
+    """Digests of the files that the settings name, such as a tokenizer."""
+    if feature.state is not None or not isinstance(feature.settings, ModalityOptions):
+        return []
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in feature.settings.files(table.root)]
 
 
 def _versions(kind: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from mmdistill.data.extraction import Block, Job, extract_table
 from mmdistill.data.feature_files import Damaged, FeatureWriter, Opened, open_feature
 from mmdistill.data.features import Feature, FeatureInfo, describe_feature
 from mmdistill.data.fingerprint import fingerprints
-from mmdistill.data.modalities.base import CellError, Modality
+from mmdistill.data.modalities.base import CellError, Modality, State
 from mmdistill.data.modalities.reader import CellReader
 from mmdistill.data.row_numbers import ROW, stream
 from mmdistill.data.table import Table
@@ -259,27 +260,34 @@ def _prepare_missing(
 
 
 def _fitted(table: Table, feature: Feature, train_rows: np.ndarray, reader: CellReader) -> Job:
-    """The modality of a feature with what it learns from the training rows."""
-    modality = feature.modality(reader)
-    if feature.state is not None:
-        return Job(feature, modality, describe_feature(feature, modality, feature.state))
-    rows = _spread(np.sort(np.asarray(train_rows, dtype=np.int64)), getattr(modality, "fit_rows", None))
-    given = array("q")
+    """The modality of a feature with what it learns from the training rows, or has learnt elsewhere."""
     where = f"data.columns.{feature.column}"
     try:
-        state = modality.fit(_training_cells(table, feature, modality, rows, given))
-    except CellError as error:
-        if len(given):
-            row = given[error.position or 0]
-            what = f"No training row could be read; the first: {table.where(row)}: the cell {error.reason}"
-            raise InputError(what, where=where, fix=error.fix) from error
-        state = {}
+        modality = feature.modality(reader)
+        state = feature.state
+        if state is None:
+            state = _learnt(table, feature, modality, train_rows, where)
     except MMDistillError as error:
+        if error.where.startswith(where):
+            raise
         raise type(error)(error.what, where=f"{where}.{error.where}".rstrip("."), fix=error.fix) from error
-    if not len(given):
+    return Job(feature, modality, describe_feature(feature, modality, state))
+
+
+def _learnt(table: Table, feature: Feature, modality: Modality, train_rows: np.ndarray, where: str) -> State:
+    rows = _spread(np.sort(np.asarray(train_rows, dtype=np.int64)), getattr(modality, "fit_rows", None))
+    given = array("q")
+    cells = _training_cells(table, feature, modality, rows, given)
+    first = next(cells, None)
+    if first is None:
         sources = ", ".join(map(repr, feature.sources))
         raise InputError(f"Every training row is empty in {sources}", where=where, fix="Leave the column out")
-    return Job(feature, modality, describe_feature(feature, modality, state))
+    try:
+        return modality.fit(chain([first], cells))
+    except CellError as error:
+        row = given[error.position or 0]
+        what = f"No training row could be read; the first: {table.where(row)}: the cell {error.reason}"
+        raise InputError(what, where=where, fix=error.fix) from error
 
 
 def _spread(rows: np.ndarray, most: int | None) -> np.ndarray:

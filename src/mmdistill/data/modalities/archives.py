@@ -11,6 +11,7 @@ from mmdistill.data.modalities.base import CellError
 from mmdistill.data.modalities.zip_index import ZipError, ZipIndex
 
 CANDIDATES = 5_000  # names looked through for a hint
+_HINTS = 5
 
 
 def split_at_zip(path: str) -> tuple[Path, str] | None:
@@ -52,6 +53,12 @@ class ZipFiles:
     def __init__(self) -> None:
         self._open: dict[Path, ZipIndex] = {}
         self._lock = threading.Lock()
+        self._hints_left = _HINTS
+
+    def may_hint(self) -> bool:
+        """Whether a missing file is worth a hint: the first few are, as a whole column may be wrong in the same way."""
+        self._hints_left -= 1
+        return self._hints_left >= 0
 
     def open(self, archive: Path) -> ZipIndex:
         """The open zip file.
@@ -78,8 +85,8 @@ class ZipFiles:
         try:
             found = opened.find(member)
             if found is None:
-                known = [other.name for other, _ in zip(opened.members(), range(CANDIDATES), strict=False)]
-                raise CellError(f"names {member!r}, which is not in {archive.name}", fix=hint(member, known))
+                near = _nearest_member(opened, member) if self.may_hint() else ""
+                raise CellError(f"names {member!r}, which is not in {archive.name}", fix=near)
             if found.name.endswith("/"):
                 raise CellError(f"names {member!r}, a folder of {archive.name}, not a file")
             if found.size > max_bytes:
@@ -87,6 +94,10 @@ class ZipFiles:
             return opened.read(found)
         except (ZipError, OSError) as error:
             raise CellError(f"names {member!r}, which cannot be read from {archive.name}: {error}") from error
+
+
+def _nearest_member(archive: ZipIndex, name: str) -> str:
+    return hint(name, [member.name for member, _ in zip(archive.members(), range(CANDIDATES), strict=False)])
 
 
 def _opened(archive: Path) -> ZipIndex:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -78,6 +79,10 @@ class ModalityOptions(Options):
     def sources(self, column: str, source: str | None) -> tuple[str, ...]:
         """The columns of the table that are read for `column`, whose recipe names `source`."""
         return (source or column,)
+
+    def files(self, root: Path | None) -> tuple[Path, ...]:  # noqa: ARG002 - for settings that name files
+        """Files that the settings themselves name, seen from the table's folder; part of the fingerprint."""
+        return ()
 
 
 class Modality(Protocol):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from mmdistill.catalog import Entry, register
 from mmdistill.data.modalities.base import ModalityOptions
+from mmdistill.data.modalities.tokenizer_files import local_tokenizer
 
 
 class FileOptions(ModalityOptions):
@@ -93,6 +95,11 @@ class TextOptions(ModalityOptions):
     def trained(self) -> bool:
         """Whether the tokenizer is trained on the training rows."""
         return self.tokenizer in ("word", "bpe", "character")
+
+    def files(self, root: Path | None) -> tuple[Path, ...]:
+        """The tokenizer.json, when it is on this machine."""
+        file = None if self.trained else local_tokenizer(self.tokenizer, root)
+        return () if file is None else (file,)
 
     @model_validator(mode="after")
     def _room_for_bytes(self) -> TextOptions:

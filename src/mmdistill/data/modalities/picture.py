@@ -63,15 +63,11 @@ def decode(data: bytes, max_pixels: int, around: tuple[int, int]) -> Image.Image
         raise CellError(f"is a picture of too many pixels ({error})", fix="Make it smaller") from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
-        raise CellError(
-            f"is no picture of a known format ({known})", fix="Convert the file, or leave the row out"
-        ) from error
+        raise CellError(f"is no picture of a known format ({known})", fix="Convert the file") from error
     except CellError:
         raise
     except (*_DAMAGED, MemoryError) as error:
-        raise CellError(
-            f"is a damaged or truncated picture ({error})", fix="Replace the file, or leave the row out"
-        ) from error
+        raise CellError(f"is a damaged or truncated picture ({error})", fix="Replace the file") from error
     return image
 
 

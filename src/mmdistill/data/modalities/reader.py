@@ -7,7 +7,15 @@ import stat
 from pathlib import Path
 
 from mmdistill.data.cells import is_media
-from mmdistill.data.modalities.archives import LARGER, ZipFiles, hint, refuse_escape, split_at_zip, too_large
+from mmdistill.data.modalities.archives import (
+    CANDIDATES,
+    LARGER,
+    ZipFiles,
+    hint,
+    refuse_escape,
+    split_at_zip,
+    too_large,
+)
 from mmdistill.data.modalities.base import Cell, CellError, describe
 
 DEFAULT_MAX_BYTES = 256_000_000
@@ -94,16 +102,18 @@ class CellReader:
                 raise CellError(too_large(name, status.st_size, self.max_bytes), fix=LARGER)
             return file.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            raise CellError(f"names {name!r}, which is not there (looked for {file})", fix=_near(file)) from None
+            raise CellError(f"names {name!r}, which is not there (looked for {file})", fix=self._near(file)) from None
         except (OSError, ValueError) as error:
             raise CellError(f"names {name[:200]!r}, which cannot be read ({error})") from error
 
-
-def _near(file: Path) -> str:
-    """A hint at a file of a similar name in the same folder."""
-    try:
-        with os.scandir(file.parent) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(5_000), strict=False)]
-    except OSError:
-        return "Paths start from the folder of the table, or from `root` of the column"
-    return hint(file.name, names) or "Paths start from the folder of the table, or from `root` of the column"
+    def _near(self, file: Path) -> str:
+        """A hint at a file of a similar name in the same folder."""
+        start = "Paths start from the folder of the table, or from `root` of the column"
+        if not self._zips.may_hint():
+            return start
+        try:
+            with os.scandir(file.parent) as entries:
+                names = [entry.name for entry, _ in zip(entries, range(CANDIDATES), strict=False)]
+        except OSError:
+            return start
+        return hint(file.name, names) or start

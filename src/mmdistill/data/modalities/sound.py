@@ -42,13 +42,11 @@ def decode(data: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
             samples = file.read(wanted, dtype="float32", always_2d=True)
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, ValueError, MemoryError) as error:
-        raise CellError(
-            f"is no sound that can be decoded ({error})", fix="Replace the file, or leave the row out"
-        ) from error
+        raise CellError(f"is no sound that can be decoded ({error})", fix="Replace the file") from error
     if len(samples) < wanted:
         raise CellError(
             f"is a truncated sound: {len(samples):,} of {wanted:,} frames are there",
-            fix="Replace the file, or leave the row out",
+            fix="Replace the file",
         )
     return samples, rate
 
@@ -67,11 +65,11 @@ def _refuse_truncated(data: bytes) -> None:
             if size < _UNKNOWN_SIZE and position + size > len(data):
                 raise CellError(
                     f"is a truncated sound: its header promises {size:,} bytes and {len(data) - position:,} are there",
-                    fix="Replace the file, or leave the row out",
+                    fix="Replace the file",
                 )
             return
         position += size + size % 2
-    raise CellError("is a truncated sound: it ends before its samples", fix="Replace the file, or leave the row out")
+    raise CellError("is a truncated sound: it ends before its samples", fix="Replace the file")
 
 
 def check_rate(rate: float) -> None:
@@ -121,9 +119,7 @@ def mono(samples: np.ndarray) -> np.ndarray:
         raise CellError("is a sound without samples", fix="Leave the cell empty when there is no sound")
     mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mixed).all():
-        raise CellError(
-            "is a sound with samples that are NaN or infinite", fix="Replace the file, or leave the row out"
-        )
+        raise CellError("is a sound with samples that are NaN or infinite", fix="Replace the file")
     return np.ascontiguousarray(mixed, dtype=np.float32)
 
 

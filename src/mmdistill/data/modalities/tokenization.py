@@ -8,6 +8,7 @@ from typing import Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from mmdistill.data.modalities.tokenizer_files import local_tokenizer
 from mmdistill.errors import InputError, require
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -65,7 +66,7 @@ def load(name: str, root: Path | None) -> Tokenizer:
         InputError: when there is none, or it cannot be read.
         MissingExtra: when `name` is no local path and the extra ``hub`` is not installed.
     """
-    path = _local(name, root)
+    path = local_tokenizer(name, root)
     if path is None:
         path = _from_hub(name)
     try:
@@ -74,21 +75,6 @@ def load(name: str, root: Path | None) -> Tokenizer:
         raise InputError(
             f"The tokenizer {path} cannot be read ({error})", fix="Give a tokenizer.json of `tokenizers`"
         ) from None
-
-
-def _local(name: str, root: Path | None) -> Path | None:
-    for place in (Path(name).expanduser(), *([root / name] if root is not None else [])):
-        if place.is_file():
-            return place
-        if place.is_dir():
-            file = place / "tokenizer.json"
-            if not file.is_file():
-                raise InputError(
-                    f"The folder {place} has no tokenizer.json",
-                    fix="Save the tokenizer there with AutoTokenizer.from_pretrained(...).save_pretrained(folder)",
-                )
-            return file
-    return None
 
 
 def _from_hub(name: str) -> Path:
