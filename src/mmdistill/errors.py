@@ -24,7 +24,12 @@ class MMDistillError(Exception):
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
         message = f"{where}: {what}" if where else what
-        super().__init__(f"{message}. {fix}." if fix else f"{message}.")
+        super().__init__(" ".join(_sentence(part) for part in (message, fix) if part))
+
+
+def _sentence(text: str) -> str:
+    """Text that ends as a sentence does."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 class InputError(MMDistillError):

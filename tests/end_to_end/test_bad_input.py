@@ -194,7 +194,7 @@ CASES: list[tuple[Change, list[str]]] = [
     (wrong_dtype, ["colour", "number"]),
     (the_word_na_in_numbers, ["NA", "line 9", "width"]),
     (infinity_in_numbers, ["inf", "line 9", "width"]),
-    (nan_in_the_target, ["animal", "NaN"]),
+    (nan_in_the_target, ["row 1", "target is nan"]),
     (empty_split, ["test"]),
     (unknown_split_word, ["holdout"]),
     (one_class, ["class", "cat"]),

@@ -54,7 +54,7 @@ def component_problems(recipe: Recipe) -> Iterator[Problem]:
     checks: list[tuple[KeyPath, str, str, Any]] = []
     known = set(catalog.names("modality"))
     for name, column in recipe.data.columns.items():
-        key = ("data", "columns", name) if column.type in known else ("data", "columns", name, "type")
+        key: KeyPath = ("data", "columns", name) if column.type in known else ("data", "columns", name, "type")
         checks.append((key, "modality", column.type, column.model_extra))
         if column.augment is not None and column.type in known:
             checks.append((("data", "columns", name, "augment"), "augmentation", column.type, column.augment))
@@ -63,8 +63,8 @@ def component_problems(recipe: Recipe) -> Iterator[Problem]:
     for path, kind, component in components(recipe):
         if not kind.endswith(" encoder") or kind.removesuffix(" encoder") in known:
             checks.append((path, kind, component.name, component.model_extra))
-    for path, kind, name, options in checks:
-        yield from _option_problems(path, kind, name, options)
+    for path, kind, named, options in checks:
+        yield from _option_problems(path, kind, named, options)
     for at, spec in _model_paths(recipe):
         for name, settings in spec.features.items():
             own = recipe.data.columns.get(name)
@@ -76,9 +76,9 @@ def component_problems(recipe: Recipe) -> Iterator[Problem]:
         except ValidationError as error:
             yield from problems_of(error, (*at, "train"), TrainSpec)
         else:
-            for key in {"optimizer", "schedule"} & set(spec.train):
-                component: Component = getattr(train, key)
-                yield from _option_problems((*at, "train", key), key, component.name, component.model_extra)
+            for part in sorted({"optimizer", "schedule"} & set(spec.train)):
+                chosen: Component = getattr(train, part)
+                yield from _option_problems((*at, "train", part), part, chosen.name, chosen.model_extra)
 
 
 def _option_problems(path: KeyPath, kind: str, name: str, options: Mapping[str, Any] | None) -> Iterator[Problem]:

@@ -79,10 +79,10 @@ def explain(
     """One error for all problems: the first in full, the others in short."""
     told = list(dict.fromkeys(problems))
     first, rest = told[0], told[1:MOST_TOLD]
-    fix = first.fix.rstrip(".")
+    fix = first.fix
     also = "; ".join(f"{document.where(_as_written(p.path, aliases))}: {p.what}" for p in rest)
     if also:
-        fix = f"{fix}. Also: {also}" if fix else f"Also: {also}"
+        fix = f"{fix}{'' if fix.endswith('?') else '.'} Also: {also}" if fix else f"Also: {also}"
     if len(told) > MOST_TOLD:
         fix += f"; and {len(told) - MOST_TOLD} more"
     return InputError(first.what, where=document.where(_as_written(first.path, aliases)), fix=fix)

@@ -50,7 +50,7 @@ def measure(shop: Workshop) -> dict[str, Any]:
     models = {
         planned.name: {
             "role": planned.role,
-            "label": planned.name.replace("-", " "),
+            "label": _label(planned),
             "teacher": planned.teacher,
             **_cost(shop, planned),
             "runs": [measured[planned.name, seed].record for seed in planned.seeds],
@@ -179,6 +179,11 @@ def _directions(shop: Workshop) -> dict[str, dict[str, Any]]:
         for metric, higher in task.directions.items()
         if not metric.startswith("majority_")
     }
+
+
+def _label(planned: PlannedModel) -> str:
+    """How people call the model: its name and the columns that it reads."""
+    return f"{planned.name.replace('-', ' ').capitalize()} ({', '.join(planned.spec.encoders)})"
 
 
 def _take_majority(models: dict[str, Any]) -> dict[str, float]:
