@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from mmdistill.data.modalities.base import CellError
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "TGA", "ICO", "AVIF")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "ICO", "AVIF")
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -59,7 +59,7 @@ def decode(data: bytes, max_pixels: int, around: tuple[int, int]) -> Image.Image
             side = 2 * max(around)
             image.draft(None, (side, side))  # None keeps the mode
         image.load()
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CellError(f"is a picture of too many pixels ({error})", fix="Make it smaller") from error
     except Image.UnidentifiedImageError as error:
         known = ", ".join(FORMATS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,7 +14,11 @@ import numpy as np
 from mmdistill.data.modalities.archives import LARGER, hint, too_large
 from mmdistill.data.modalities.base import CellError
 
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, SyntaxError, MemoryError)
+_UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, SyntaxError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy and `zipfile` raise on files that are not what they say they are."""
 
 
 def from_bytes(data: bytes, key: str | None) -> np.ndarray:
