@@ -155,6 +155,13 @@ def test_says_what_is_wrong_with_a_picture(cell: object, message: str) -> None:
         extracted("image", cell, size=4)
 
 
+@pytest.mark.parametrize("cell", ["bad.png", {"bytes": b"junk", "path": "bad.png"}])
+def test_the_file_is_named(tmp_path: Path, cell: object) -> None:
+    (tmp_path / "bad.png").write_bytes(b"junk")
+    with pytest.raises(CellError, match=r"The cell \('bad.png'\) is no picture"):
+        extracted("image", cell, tmp_path, size=4)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
 def test_a_truncated_file_is_refused(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

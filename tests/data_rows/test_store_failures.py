@@ -61,7 +61,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patched:
         patched.setattr(feature_files._RawFile, "write", full)
         with pytest.raises(
-            MMDistillError, match=r"No space left on device.*mmdistill cache.*MMDISTILL_CACHE"
+            MMDistillError, match=r"the disk is full \(No space left on device.*mmdistill cache.*MMDISTILL_CACHE"
         ) as caught:
             prepared(tmp_path)
     assert caught.value.exit_status == 1

@@ -75,8 +75,10 @@ def disk_errors(folder: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = error.strerror or str(error)
+        if full:
+            reason = f"the disk is full ({reason})"
         fix = (
             f"Free some space (`mmdistill cache --clear` empties the cache), or name another folder with {VARIABLE}"
             if full

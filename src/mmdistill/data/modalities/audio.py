@@ -9,7 +9,16 @@ import numpy as np
 
 from mmdistill.data.cells import Cell, is_media
 from mmdistill.data.modalities import sound
-from mmdistill.data.modalities.base import ArraySpec, CellError, State, describe, is_absent, only_cell, readable
+from mmdistill.data.modalities.base import (
+    ArraySpec,
+    CellError,
+    State,
+    describe,
+    is_absent,
+    naming_file,
+    only_cell,
+    readable,
+)
 from mmdistill.data.modalities.catalog import AudioOptions
 from mmdistill.data.modalities.moments import Moments
 from mmdistill.data.modalities.reader import CellReader
@@ -77,7 +86,9 @@ class AudioModality:
         return {"values": ArraySpec(shape, "float32", sequence=True)}
 
     def _values(self, cells: dict[str, Cell]) -> np.ndarray:
-        waveform = self._waveform(only_cell(cells))
+        cell = only_cell(cells)
+        with naming_file(cell):
+            waveform = self._waveform(cell)
         return sound.log_mel(waveform, self._mel) if self.settings.features == "log_mel" else waveform
 
     def _waveform(self, cell: Cell) -> np.ndarray:

@@ -6,6 +6,7 @@ has no PyTorch.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,18 @@ def only_cell(cells: dict[str, Cell]) -> Cell:
     """The cell of a modality that reads one source column."""
     (cell,) = cells.values()
     return cell
+
+
+@contextlib.contextmanager
+def naming_file(cell: Cell) -> Iterator[None]:
+    """Name the file of a cell that is a path, or has one beside its bytes, in a `CellError` that does not do so yet."""
+    try:
+        yield
+    except CellError as error:
+        path = cell.get("path") if isinstance(cell, dict) else cell
+        if not isinstance(path, str) or len(path) > 300 or path.lstrip().startswith("[") or repr(path) in error.reason:
+            raise
+        raise CellError(f"({path!r}) {error.reason}", fix=error.fix) from error
 
 
 def describe(cell: Cell) -> str:

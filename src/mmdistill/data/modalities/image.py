@@ -8,7 +8,16 @@ import numpy as np
 from PIL import Image
 
 from mmdistill.data.cells import Cell, is_media
-from mmdistill.data.modalities.base import ArraySpec, CellError, State, describe, is_absent, only_cell, readable
+from mmdistill.data.modalities.base import (
+    ArraySpec,
+    CellError,
+    State,
+    describe,
+    is_absent,
+    naming_file,
+    only_cell,
+    readable,
+)
 from mmdistill.data.modalities.catalog import ImageOptions
 from mmdistill.data.modalities.moments import Moments
 from mmdistill.data.modalities.picture import check_pixels, decode, from_array, is_grey, plain, resize
@@ -68,7 +77,9 @@ class ImageModality:
     def _picture(self, cells: dict[str, Cell]) -> Image.Image:
         """The picture of mode L or RGB at its final size."""
         settings = self.settings
-        image = plain(self._open(only_cell(cells)), settings.background)
+        cell = only_cell(cells)
+        with naming_file(cell):
+            image = plain(self._open(cell), settings.background)
         return resize(image, settings.height_and_width, settings.fit, settings.interpolation, settings.background)
 
     def _open(self, cell: Cell) -> Image.Image:

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from mmdistill.data.cells import Cell, is_media
-from mmdistill.data.modalities.base import ArraySpec, CellError, State, describe, is_absent, only_cell, readable
+from mmdistill.data.modalities.base import (
+    ArraySpec,
+    CellError,
+    State,
+    describe,
+    is_absent,
+    naming_file,
+    only_cell,
+    readable,
+)
 from mmdistill.data.modalities.catalog import VectorOptions
 from mmdistill.data.modalities.moments import Moments
 from mmdistill.data.modalities.reader import CellReader
@@ -76,7 +85,11 @@ class VectorModality:
 
     def _array(self, cells: dict[str, Cell]) -> np.ndarray:
         """The values float32 of one cell, finite, of one or two dimensions as the settings ask."""
-        array = self._load(only_cell(cells))
+        cell = only_cell(cells)
+        with naming_file(cell):
+            return self._finite(self._load(cell))
+
+    def _finite(self, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind not in "biuf":
             raise CellError(f"is an array of type {array.dtype}, not of numbers")
         if array.ndim not in (1, 2) or array.size == 0:
