@@ -45,7 +45,7 @@ def kd(
     check_logits(student_logits, teacher_logits)
     student = F.log_softmax(widen(student_logits) / temperature, dim=-1)
     teacher = F.log_softmax(widen(teacher_logits.detach()) / temperature, dim=-1)
-    divergence = (teacher.exp() * (teacher - student)).sum(dim=-1)
+    divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
     return weighted_mean(divergence, weight, mask) * temperature**2
 
 

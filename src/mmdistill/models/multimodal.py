@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
@@ -85,8 +85,8 @@ class MultimodalModel(nn.Module):
         Args:
             features: arrays by feature name, each batch first; sequences (B, L, …) with `mask` (B, L). A feature
                 that is left out counts as absent in every row.
-            present: by column, bool (B,): which rows have it. A column that is left out is there in every row that
-                has the feature; None: all are.
+            present: by column, bool (B,): which rows have it. A column that is left out is there in every row, and
+                its arrays are taken as they are, which saves masking them; None: all are.
 
         Returns:
             tap → tensor: `logits` (or `<task>.logits` with several tasks), `fused` (B, dim), `<column>` (B, dim), and
@@ -95,14 +95,15 @@ class MultimodalModel(nn.Module):
             which are those of an input of zeros.
         """
         whose = _present(self, features, present)
-        outputs, embeddings, tokens, masks = self._encode(features, whose)
+        masked = set() if present is None else set(present.keys())
+        outputs, embeddings, tokens, masks = self._encode(features, whose, masked)
         outputs["fused"] = fused = self.fusion(embeddings, tokens, masks, whose)
         for task, head in self.heads.items():
             outputs[self._logits[task]] = head(self.head_dropout(fused))
         return outputs
 
     def _encode(
-        self, features: Mapping[str, Arrays], whose: Mapping[str, Tensor]
+        self, features: Mapping[str, Arrays], whose: Mapping[str, Tensor], masked: Set[str]
     ) -> tuple[Outputs, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """The taps of the encoders, and by column their embeddings, tokens and masks."""
         outputs: Outputs = {}
@@ -115,8 +116,12 @@ class MultimodalModel(nn.Module):
             if name not in given:
                 outputs[column] = embeddings[column] = _nothing(self, rows, self.dims[column])
                 continue
-            encoded: Encoded = encoder(_visible(features[name], rows))
-            outputs[column] = embeddings[column] = where_true(rows, encoded.embedding)
+            arrays = features[name]
+            if column in masked or "mask" in arrays.keys():  # noqa: SIM118 (a TensorDict refuses `in` on itself)
+                arrays = _visible(arrays, rows)
+            encoded: Encoded = encoder(arrays)
+            embedding = where_true(rows, encoded.embedding) if column in masked else encoded.embedding
+            outputs[column] = embeddings[column] = embedding
             if encoded.tokens is not None:
                 mask = rows.unsqueeze(1).expand(encoded.tokens.shape[:2])
                 masks[column] = mask if encoded.mask is None else mask & encoded.mask

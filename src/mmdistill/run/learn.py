@@ -102,6 +102,7 @@ def learn(shop: Workshop, planned: PlannedModel, seed: int) -> None:
         train,
         signals=signals,
         modality_dropout=planned.spec.modality_dropout,
+        always_present=[column for column in model.columns if bool(shop.dataset.prepared.present[column].all())],
         seed=seed,
         device=shop.device,
     )

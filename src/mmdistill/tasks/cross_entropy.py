@@ -48,6 +48,12 @@ class CrossEntropy(nn.Module):
         """
         wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         target = torch.where(labelled, target, NO_TARGET)
+        if mixed is None and self.class_weights is None:
+            known = labelled.sum()
+            total = F.cross_entropy(
+                wide, target, reduction="sum", ignore_index=NO_TARGET, label_smoothing=self.label_smoothing
+            )
+            return total / known.clamp(min=1)
         losses, weights = self._parts(wide, target)
         if mixed is not None:
             share = mixed["share"].to(wide.dtype)

@@ -29,6 +29,8 @@ from mmdistill.training.trackers import tracked
 # A checkpoint at the end of an epoch is left out while writing them would take more than this share of the time.
 CHECKPOINT_SHARE = 0.05
 LARGEST_RECORD = 1024
+# The history states the mean norm of the gradient over so many steps of each reading; with clipping over all of them.
+NORMS_PER_READING = 5
 
 
 class BatchSource(Protocol):
@@ -164,13 +166,18 @@ class _Loop:
             module.train()
         self.journal.stopwatch.start()
         state, step, add = self.state, self.phase.step, self.journal.record.add
-        autocast, accumulate = self.accelerator.autocast, self.train.accumulate
+        # Entering a context that does nothing would cost more than the smallest layers.
+        autocast = None if self.accelerator.mixed_precision == "no" else self.accelerator.autocast
+        accumulate = self.train.accumulate
         for batch in self.loader.batches(state.epoch, state.batch):
             if state.step >= self.last_step:
                 break
             rows = batch["row"]
-            with autocast():
+            if autocast is None:
                 terms = step(batch, state.step)
+            else:
+                with autocast():
+                    terms = step(batch, state.step)
             self.backward(terms.total, rows.numel())
             add(state.step, terms, rows)
             state.batch += 1
@@ -203,10 +210,11 @@ class _Loop:
         if self.rows_in_group:
             torch._foreach_mul_(gradients, self.train.batch_size / self.rows_in_group)
             self.rows_in_group = 0
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if self.train.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.train.clip_norm, norm)
-        self.journal.record.add_gradient_norm(norm)
+        if self.train.clip_norm is not None or self.norm_is_due():
+            norm = torch.nn.utils.get_total_norm(gradients)
+            self.journal.record.add_gradient_norm(norm)
+            if self.train.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(self.parameters, self.train.clip_norm, norm)
         for optimizer in optimizers:
             if scaler is None:
                 optimizer.step()
@@ -216,6 +224,12 @@ class _Loop:
         if scaler is not None:
             scaler.update()
         self.state.step += 1
+
+    def norm_is_due(self) -> bool:
+        """Whether the history wants the gradient norm of this step: reading every gradient once more is not free."""
+        step = self.state.step + 1
+        last = self.state.batch == self.batches or step == self.last_step
+        return last or step % max(1, self.train.log_every // NORMS_PER_READING) == 0
 
     def after_step(self) -> None:
         """What is due now and then: reading the losses, a checkpoint, ending because it was asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +65,7 @@ def student_phase(
     *,
     signals: Signals | None = None,
     modality_dropout: float = 0.0,
+    always_present: Collection[str] = (),
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Phase:
@@ -79,17 +80,21 @@ def student_phase(
         train: optimiser and learning rate.
         signals: what the teacher says about a batch.
         modality_dropout: chance, per row and column, that the model is not shown the column; the teacher always is.
+        always_present: columns that every training row has; they need no masking.
         seed: of the modality dropout.
         device: where the modules are moved to before the optimiser is made.
     """
     modules = nn.ModuleDict({"model": model, "objective": objective}).to(device)
     columns: list[str] = list(getattr(model, "columns", ()))
+    unsure = [column for column in columns if column not in always_present]
 
     def step(batch: TensorDict, index: int) -> Terms:
         present = batch["present"]
         if modality_dropout:
             mine = {column: present[column] for column in (columns or present.keys())}
             present = drop(mine, seed, batch["row"], index, modality_dropout)
+        elif columns:
+            present = {column: present[column] for column in unsure}
         outputs = model(batch["features"], present)
         said = signals(batch) if signals is not None else {}
         return objective(batch, outputs, said, index)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmdistill.models.encoders.audio_frames import AudioFrames, every_nth
 from mmdistill.models.encoders.catalog import AudioCnnOptions
 from mmdistill.models.encoders.encoded import Encoded
-from mmdistill.models.layers.norms import ChannelNorm
+from mmdistill.models.layers.norms import FrameNorm
 from mmdistill.models.masking import masked_mean
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class FrameConvolutions(nn.Module):
     Each halves time, and frequency as long as there are more than two bands.
 
     Frames beyond a row's end are set to zero after every layer, which is what a convolution finds beyond the end of
-    an unpadded row, and each position is normalised alone.
+    an unpadded row, and each frame is normalised alone.
 
     Args:
         width: channels of the first layer.
@@ -44,7 +44,7 @@ class FrameConvolutions(nn.Module):
             convolutions.append(nn.Conv2d(self.channels, outputs, 3, (2, stride), 1, bias=False))
             self.channels, self.bands = outputs, -(-self.bands // stride)
         self.convolutions = nn.ModuleList(convolutions)
-        self.norms = nn.ModuleList(ChannelNorm(width * 2**stage) for stage in range(depth))
+        self.norms = nn.ModuleList(FrameNorm(width * 2**stage) for stage in range(depth))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

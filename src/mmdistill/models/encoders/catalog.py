@@ -15,7 +15,16 @@ class _Dropout(Options):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Chance of zeroing an activation while training.")
 
 
-class ImageCnnOptions(_Dropout):
+class _Maps(_Dropout):
+    grid: int = Field(
+        default=2,
+        ge=1,
+        le=8,
+        description="Cells along each side whose means are kept when maps are pooled; 1: one mean.",
+    )
+
+
+class ImageCnnOptions(_Maps):
     """Options of the image encoder `cnn`."""
 
     width: int = Field(default=32, ge=1, description="Channels of the first layer; each next one has twice as many.")
@@ -28,14 +37,14 @@ class ImageTinyCnnOptions(ImageCnnOptions):
     width: int = Field(default=12, ge=1, description="Channels of the first layer; each next one has twice as many.")
 
 
-class ImageResnetOptions(_Dropout):
+class ImageResnetOptions(_Maps):
     """Options of the image encoder `resnet`."""
 
-    widths: list[Width] = Field(default=[32, 64, 128], min_length=1, description="Channels of each stage.")
+    widths: list[Width] = Field(default=[16, 48, 128], min_length=1, description="Channels of each stage.")
     blocks: int = Field(default=1, ge=1, description="Residual blocks a stage.")
 
 
-class ImageMobilenetOptions(_Dropout):
+class ImageMobilenetOptions(_Maps):
     """Options of the image encoder `mobilenet`."""
 
     widths: list[Width] = Field(
@@ -43,7 +52,7 @@ class ImageMobilenetOptions(_Dropout):
     )
     blocks: int = Field(default=2, ge=1, description="Inverted residuals a stage.")
     expansion: int = Field(default=4, ge=1, description="How much wider a block is inside.")
-    dim: int = Field(default=128, ge=1, description="Width of the embedding.")
+    dim: int = Field(default=64, ge=1, description="Width of the embedding.")
 
 
 class ImageMlpOptions(_Dropout):
@@ -153,7 +162,7 @@ class TextTransformerOptions(_Attention):
 class AudioCnnOptions(_Dropout):
     """Options of the audio encoder `cnn`."""
 
-    width: int = Field(default=32, ge=1, description="Channels of the first layer; each next one has twice as many.")
+    width: int = Field(default=24, ge=1, description="Channels of the first layer; each next one has twice as many.")
     depth: int = Field(default=3, ge=1, le=6, description="Layers; each halves time and frequency.")
     dim: int = Field(default=128, ge=1, description="Width of the embedding.")
     filters: int = Field(default=40, ge=4, description="Learned filters that stand for log-mel bands of a waveform.")

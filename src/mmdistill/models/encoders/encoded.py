@@ -23,7 +23,6 @@ class Encoded(NamedTuple):
     maps: Tensor | None = None
 
 
-def pooled_maps(maps: Tensor) -> Encoded:
-    """Mean over the positions of (B, C, H, W) maps, with each position as a token."""
-    tokens = maps.flatten(2).transpose(1, 2)
-    return Encoded(tokens.mean(1), tokens, None, maps)
+def encoded_maps(embedding: Tensor, maps: Tensor) -> Encoded:
+    """An embedding (B, C) and the maps (B, C, H, W) it was pooled from, with each position as a token."""
+    return Encoded(embedding, maps.flatten(2).transpose(1, 2), None, maps)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.models.encoders.catalog import ImageCnnOptions
-from mmdistill.models.encoders.encoded import Encoded, pooled_maps
-from mmdistill.models.encoders.image_input import ImageInput
+from mmdistill.models.encoders.encoded import Encoded, encoded_maps
+from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.layers.norms import group_norm
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ class ImageCnn(nn.Module):
             layers += [nn.Conv2d(channels, width, 3, 2, 1, bias=False), group_norm(width), nn.ReLU()]
             channels = width
         self.dim = channels
-        self.layers = nn.Sequential(*layers, nn.Dropout2d(options.dropout)).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers)
+        self.pool = pool_for(self.layers, self.input, options.grid, options.dropout)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
         """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        return pooled_maps(self.layers(self.input(arrays)))
+        maps = self.layers(self.input(arrays))
+        return encoded_maps(self.pool(maps), maps)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mmdistill.models.layers.grid_pool import GridPool
 from mmdistill.models.layers.standardise import Standardise, statistics
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ class ImageInput(nn.Module):
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """The image feature's arrays to standardised pixels (B, C, H, W)."""
         return self.standardise(arrays["values"]).contiguous(memory_format=torch.channels_last)
+
+
+def pool_for(network: nn.Module, pixels: ImageInput, cells: int, dropout: float) -> GridPool:
+    """The pooling for what a network makes of these pixels, whose shape is found by trying."""
+    with torch.no_grad():
+        maps = network(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
+    return GridPool(maps.shape[1], (maps.shape[2], maps.shape[3]), cells, dropout)
 
 
 def image_shape(info: FeatureInfo) -> tuple[int, int, int]:

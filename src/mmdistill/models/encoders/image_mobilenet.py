@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.models.encoders.catalog import ImageMobilenetOptions
-from mmdistill.models.encoders.encoded import Encoded, pooled_maps
-from mmdistill.models.encoders.image_input import ImageInput
+from mmdistill.models.encoders.encoded import Encoded, encoded_maps
+from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.encoders.image_resnet import stem
 from mmdistill.models.layers.norms import group_norm
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class InvertedResidual(nn.Module):
     """Widen, filter each channel alone, narrow without ReLU (Sandler et al., "MobileNetV2", 2018).
+
+    ReLU stands for the paper's ReLU6, whose backward pass took a seventh of a step on a CPU.
 
     Args:
         channels: of the input.
@@ -35,10 +37,10 @@ class InvertedResidual(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(channels, inner, 1, bias=False),
             group_norm(inner),
-            nn.ReLU6(),
+            nn.ReLU(),
             nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
             group_norm(inner),
-            nn.ReLU6(),
+            nn.ReLU(),
             nn.Conv2d(inner, width, 1, bias=False),
             group_norm(width),
         )
@@ -69,14 +71,12 @@ class ImageMobilenet(nn.Module):
         self.dim = options.dim
         self.stem = stem(self.input.channels, options.widths[0], max(self.input.height, self.input.width))
         self.stages = nn.Sequential(*layers)
-        self.last = nn.Sequential(
-            nn.Conv2d(channels, options.dim, 1, bias=False),
-            group_norm(options.dim),
-            nn.ReLU6(),
-            nn.Dropout2d(options.dropout),
-        )
+        self.last = nn.Sequential(nn.Conv2d(channels, options.dim, 1, bias=False), group_norm(options.dim), nn.ReLU())
+        network = nn.Sequential(self.stem, self.stages, self.last)
+        self.pool = pool_for(network, self.input, options.grid, options.dropout)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
         """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        return pooled_maps(self.last(self.stages(self.stem(self.input(arrays)))))
+        maps = self.last(self.stages(self.stem(self.input(arrays))))
+        return encoded_maps(self.pool(maps), maps)

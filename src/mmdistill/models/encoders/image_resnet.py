@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdistill.models.encoders.catalog import ImageResnetOptions
-from mmdistill.models.encoders.encoded import Encoded, pooled_maps
-from mmdistill.models.encoders.image_input import ImageInput
+from mmdistill.models.encoders.encoded import Encoded, encoded_maps
+from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.layers.norms import group_norm
 
 if TYPE_CHECKING:
@@ -89,9 +89,11 @@ class ImageResnet(nn.Module):
                 channels = width
         self.dim = channels
         self.stem = stem(self.input.channels, options.widths[0], max(self.input.height, self.input.width))
-        self.stages = nn.Sequential(*blocks, nn.Dropout2d(options.dropout))
+        self.stages = nn.Sequential(*blocks)
+        self.pool = pool_for(nn.Sequential(self.stem, self.stages), self.input, options.grid, options.dropout)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
         """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        return pooled_maps(self.stages(self.stem(self.input(arrays))))
+        maps = self.stages(self.stem(self.input(arrays)))
+        return encoded_maps(self.pool(maps), maps)

@@ -26,8 +26,8 @@ class CrossLayer(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.summary_norm, self.token_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads, dropout)
-        self.feed_forward_norm, self.feed_forward = nn.LayerNorm(dim), feed_forward(dim, dropout)
+        self.attention = Attention(dim, heads)
+        self.feed_forward_norm, self.feed_forward = nn.LayerNorm(dim), feed_forward(dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, summaries: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -1,10 +1,15 @@
 """Normalisation that looks at one row only.
 
 Batch normalisation would mix rows: absent rows, padding, the size of the last batch, gradient accumulation and the
-number of processes would all change what is learned. Group and layer normalisation depend on a row (or one of its
-positions) alone, so that none of these matters. It costs nothing: a step of a four-layer CNN on 128 images of 28x28
-on two CPU cores took 30 ms with BatchNorm, 28 ms with GroupNorm of 8 groups and 29 ms with `ChannelNorm`
-(channels_last, forward and backward).
+number of processes would all change what is learned. Group normalisation depends on a row, or on one frame of it,
+alone, so that none of these matters. It costs nothing:
+
+- a step of a four-layer CNN on 128 images of 28x28 took 30 ms with BatchNorm and 28 ms with GroupNorm (channels_last,
+  forward and backward, two CPU cores);
+- trained on 300 MNIST digits, `cnn` reached 65 % with BatchNorm and 67 % with GroupNorm, `resnet` 82 % with either (200
+  steps of 64, mean pooling);
+- trained on 300 spoken digits, the audio `tiny_cnn` reached 88 % with BatchNorm, 89 % with `FrameNorm`, 86 % with
+  GroupNorm over the whole row, 83 % with none and 79 % with LayerNorm over the channels of each position.
 """
 
 from __future__ import annotations
@@ -19,12 +24,20 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of each position of a map (B, C, …).
+class FrameNorm(nn.GroupNorm):
+    """GroupNorm over channels and frequency within each frame, four groups or as many as divide the channels.
 
-    A position's result depends on that position alone, so padding needs no statistics of its own. In channels_last
-    memory the channels are the innermost dimension and no copy is made.
+    A frame's result depends on that frame alone, so padding needs no statistics of its own.
+
+    Args:
+        channels: of the maps.
     """
 
+    def __init__(self, channels: int) -> None:
+        super().__init__(math.gcd(4, channels), channels)
+
     def forward(self, maps: Tensor) -> Tensor:
-        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)
+        """(B, C, T, F) to the same shape. In channels_last memory every step but the norm itself is a view."""
+        rows, _, frames, _ = maps.shape
+        each = maps.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+        return super().forward(each).squeeze(2).unflatten(0, (rows, frames)).transpose(1, 2)
