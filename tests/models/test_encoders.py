@@ -75,10 +75,8 @@ def test_a_row_does_not_depend_on_the_other_rows(case: Case, training: bool) -> 
     """Also while training: no statistics are taken over the batch (dropout is off here, being random)."""
     encoder, info = build(case).double().train(training), case[1]
     for module in encoder.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
+        if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
     lengths = lengths_for(info)
     together = encoder(arrays(info, lengths)).embedding
     other = arrays(info, lengths)
@@ -184,6 +182,24 @@ def test_the_default_resnet_is_ten_times_the_audio_student() -> None:
 def test_the_resnet_stem_follows_the_image_size(size: int, side: int) -> None:
     encoder = build(("resnet", image(size=size), {"widths": [8, 8, 8]}))
     assert encoder(arrays(image(size=size), [1, 1])).maps.shape[-2:] == (side, side)
+
+
+@pytest.mark.parametrize("grid", [1, 2, 3, 8])
+def test_the_cells_of_the_grid_cover_the_maps(grid: int) -> None:
+    encoder = build(("cnn", image(), {"grid": grid}))
+    maps = torch.eye(16).reshape(16, 1, 4, 4).expand(-1, encoder.dim, -1, -1)
+    pool = encoder.pool
+    pooled = torch.nn.functional.avg_pool2d(maps, pool.cell, pool.stride)
+    assert pooled.shape[-1] == min(grid, 4)
+    assert (pooled.flatten(1).sum(1) > 0).all(), "a position is in no cell"
+
+
+def test_where_a_stroke_is_can_be_told_with_a_grid_only() -> None:
+    above, below = torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 4, 4)
+    above[:, :, 0, 1], below[:, :, 3, 1] = 1.0, 1.0
+    with_grid, plain = (build(("cnn", image(), {"grid": grid, "width": 2})).pool for grid in (2, 1))
+    assert torch.equal(plain(above), plain(below))
+    assert not torch.equal(with_grid(above), with_grid(below))
 
 
 def test_pixels_are_standardised_by_the_state() -> None:
