@@ -16,6 +16,7 @@ from torch import Tensor
 from mmdistill.errors import InputError, MMDistillError
 from mmdistill.recipe.schema import TrainSpec
 from mmdistill.training import checkpoint as checkpoints
+from mmdistill.training.denormals import denormals_as_zero
 from mmdistill.training.interruption import Interrupted, Interruption
 from mmdistill.training.journal import Journal
 from mmdistill.training.phase import Phase
@@ -101,6 +102,7 @@ def fit(
     progress = progress or Silent()
     with (
         Interruption() as interruption,
+        denormals_as_zero(),
         seeded(seed, accelerator.device),
         tracked(accelerator, folder or Path(), phase.name, config) as track,
     ):
