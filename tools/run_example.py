@@ -54,7 +54,7 @@ def commands(name: str, variant: str = "", examples: Path = EXAMPLES) -> Iterato
     if name not in known:
         raise InputError(
             f"{name!r} is not an example" if name else "No example is named",
-            fix=f"{nearest(name, known)}. Say which: make example NAME=<folder>",
+            fix=f"{nearest(name, known)} (make example NAME=<folder>)",
         )
     folder = examples / name
     recipes = {"": folder / "recipe.yaml"}
