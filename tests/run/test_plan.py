@@ -52,6 +52,14 @@ def test_several_students_have_a_baseline_each_unless_it_would_be_the_same_model
     assert plan(value).comparisons[-1] == Comparison("text-mse", "text-baseline")
 
 
+def test_students_that_may_stop_at_different_steps_share_no_baseline() -> None:
+    text = {"encoders": {"text": "bag"}}
+    same = {**text, "distill": {"losses": ["mse_logits"]}}
+    value = recipe(students={"text": text, "text-mse": same}, train={"stop": {"patience": 2}})
+    assert names(value) == ["teacher", "text", "text-baseline", "text-mse", "text-mse-baseline"]
+    assert plan(value).comparisons[-1] == Comparison("text-mse", "text-mse-baseline")
+
+
 def test_the_baseline_can_be_switched_off() -> None:
     value = recipe(student={"encoders": {"text": "bag"}, "baseline": False})
     assert names(value) == ["teacher", "student"]

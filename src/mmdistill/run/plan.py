@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmdistill.recipe import Recipe
-from mmdistill.recipe.schema import DistillSpec, ModelSpec, StudentSpec
+from mmdistill.recipe.schema import DistillSpec, ModelSpec, StopSpec, StudentSpec
 
 Role = Literal["teacher", "student", "baseline", "control"]
 
@@ -57,7 +57,8 @@ class Plan:
 def plan(recipe: Recipe) -> Plan:
     """The models of a recipe: the teacher, its controls, and every student with its baseline.
 
-    Students of the same architecture, training and columns share one baseline: it would be the same model.
+    Students of the same architecture, training and columns share one baseline: it would be the same model. Where
+    training may stop early it would not, as a baseline takes as many steps as the student it stands beside.
     """
     seeds = tuple(recipe.seeds)
     teacher_seeds = seeds if recipe.teacher.per_seed and not recipe.teacher.run else seeds[:1]
@@ -69,7 +70,10 @@ def plan(recipe: Recipe) -> Plan:
         distill = recipe.distill_for(spec)
         models.append(PlannedModel(name, "student", spec, seeds, "teacher", distill))
         if spec.baseline:
-            key = f"{_architecture(spec)} {recipe.train_for(spec).model_dump_json()}"
+            train = recipe.train_for(spec)
+            key = f"{_architecture(spec)} {train.model_dump_json()}"
+            if train.stop != StopSpec():
+                key += f" of {name}"
             if key not in baselines:
                 baselines[key] = _beside(name, "baseline")
                 models.append(PlannedModel(baselines[key], "baseline", spec, seeds, beside=name))
