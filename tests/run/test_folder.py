@@ -34,6 +34,24 @@ def test_the_same_recipe_resumes_and_another_is_refused(tmp_path: Path) -> None:
         assert Recipe.load(folder.recipe).seeds == [5]
 
 
+def test_a_run_that_fails_before_it_trains_leaves_its_name_free(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such column"), open_run(recipe(), tmp_path) as folder:
+        write_json(folder.path / "data.json", {})
+        raise InputError("There is no such column")
+    assert not (tmp_path / "trial").exists()
+    with pytest.raises(RuntimeError), open_run(recipe(), tmp_path) as folder:
+        write_text(folder.path / "teacher" / "seed-0" / "history.csv", "x")
+        raise RuntimeError
+    assert (tmp_path / "trial" / "teacher").exists()
+
+
+def test_a_run_that_was_killed_before_it_trained_is_replaced_by_another_recipe(tmp_path: Path) -> None:
+    with open_run(recipe(), tmp_path):
+        pass
+    with open_run(recipe(seeds=[5]), tmp_path) as folder:
+        assert Recipe.load(folder.recipe).seeds == [5]
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with open_run(recipe(), tmp_path), pytest.raises(InputError, match="Another process"), open_run(recipe(), tmp_path):
         pass

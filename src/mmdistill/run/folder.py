@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmdistill.errors import InputError, require
+from mmdistill.errors import InputError, MMDistillError, require
 from mmdistill.files import disk_errors, read_json, write_json, write_text
 from mmdistill.recipe import Recipe
 
 LOCK = ".lock"
 DIGEST = "digest.json"
+DATA = "data.json"
+PREAMBLE = {LOCK, DIGEST, DATA, "recipe.yaml", "environment.json", "seconds.json"}
+"""What stands in a run folder before anything has been trained."""
 
 
 class RunFolder:
@@ -42,6 +45,9 @@ class RunFolder:
 def open_run(recipe: Recipe, root: str | Path = "runs", overwrite: bool = False) -> Iterator[RunFolder]:
     """Make or resume the folder of a recipe and hold it while the run works.
 
+    A run that fails before it has trained anything leaves no folder behind, so that a mended recipe or table finds its
+    name free.
+
     Raises:
         InputError: when another process holds it, when it belongs to another recipe, or when it cannot be written to.
         MMDistillError: when the disk is full.
@@ -62,8 +68,28 @@ def open_run(recipe: Recipe, root: str | Path = "runs", overwrite: bool = False)
     try:
         _claim(folder, recipe, overwrite)
         yield folder
+    except BaseException:
+        if (folder.path / DIGEST).exists() and not _has_work(folder):
+            with contextlib.suppress(OSError, MMDistillError):
+                _empty(folder)
+                (folder.path / LOCK).unlink()
+                folder.path.rmdir()
+        raise
     finally:
         lock.release()
+
+
+def _has_work(folder: RunFolder) -> bool:
+    """Whether anything has been trained, or is being trained, that would be lost with the folder."""
+    return any(item.name not in PREAMBLE and not item.name.endswith(".part") for item in folder.path.iterdir())
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove everything but the lock."""
+    with disk_errors(folder.path):
+        for item in folder.path.iterdir():
+            if item.name != LOCK:
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
 def _claim(folder: RunFolder, recipe: Recipe, overwrite: bool) -> None:
@@ -80,22 +106,16 @@ def _claim(folder: RunFolder, recipe: Recipe, overwrite: bool) -> None:
             where=str(folder.path),
             fix="Give the run another name",
         )
-    if held.exists() and read_json(held).get("recipe") != recipe.digest():
-        if not overwrite:
+    if held.exists():
+        another = read_json(held).get("recipe") != recipe.digest()
+        if another and not overwrite and _has_work(folder):
             raise InputError(
                 f"The run {recipe.name!r} was made with another recipe",
                 where=str(folder.path),
                 fix="Give this one another name (name=...), or use --overwrite to replace the run",
             )
-        with disk_errors(folder.path):
-            for item in folder.path.iterdir():
-                if item.name != LOCK:
-                    shutil.rmtree(item) if item.is_dir() else item.unlink()
-    elif held.exists() and overwrite:
-        with disk_errors(folder.path):
-            for item in folder.path.iterdir():
-                if item.name != LOCK:
-                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if another or overwrite:
+            _empty(folder)
     if not held.exists():
         write_text(folder.recipe, recipe.to_yaml())
         write_json(held, {"recipe": recipe.digest()})
