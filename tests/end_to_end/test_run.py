@@ -134,6 +134,7 @@ def test_a_teacher_of_an_earlier_run_teaches_a_new_student(
     data["teacher"] = {"run": str(finished)}
     data["seeds"] = [0]
     again = mmdistill.run(Recipe.from_mapping(data), root=tmp_path / "runs")
+    assert again.results["models"]["teacher"]["label"] == "Teacher (note, size)"
     old = results(finished)["models"]["teacher"]["runs"][0]["metrics"]
     assert again.results["models"]["teacher"]["runs"][0]["metrics"] == pytest.approx(old)
 
@@ -154,6 +155,37 @@ def test_a_model_is_evaluated_and_predicts_without_the_other_columns(finished: P
     assert lines[0].split(",") == ["row", "prediction", "probability", *names]
     assert len(lines) == summary["rows"] + 1
     assert math.isclose(sum(float(value) for value in lines[1].split(",")[3:]), 1, abs_tol=1e-5)
+
+
+def test_a_run_is_not_continued_on_other_data(data: dict[str, Any], tmp_path: Path) -> None:
+    data |= {"seeds": 1, "train": {**data["train"], "epochs": 1}}
+    recipe = Recipe.from_mapping(data)
+    folder = mmdistill.run(recipe, tmp_path / "runs").folder
+    (folder / "results.json").unlink()
+    table = Path(data["data"]["table"])
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n")
+    with pytest.raises(InputError, match="data changed since this run began"):
+        mmdistill.run(recipe, tmp_path / "runs")
+    assert mmdistill.run(recipe, tmp_path / "runs", overwrite=True).results["seeds"] == [0]
+
+
+def test_rows_that_a_run_skipped_are_skipped_when_it_is_evaluated(data: dict[str, Any], tmp_path: Path) -> None:
+    from mmdistill.run.apply import evaluate_run
+    from mmdistill.run.folder import find_run
+
+    table = Path(data["data"]["table"])
+    lines = table.read_text().splitlines()
+    lines[20] = lines[20].replace(",", ",inf", 1)
+    table.write_text("\n".join(lines) + "\n")
+    data |= {"seeds": 1, "train": {**data["train"], "epochs": 1}}
+    data["data"]["on_error"] = "skip"
+    finished = mmdistill.run(Recipe.from_mapping(data), tmp_path / "runs")
+    assert finished.results["data"]["skipped"] == 1
+    scored = evaluate_run(find_run(finished.folder))
+    for name, model in scored["models"].items():
+        assert model["runs"][0]["metrics"] == pytest.approx(finished.results["models"][name]["runs"][0]["metrics"])
+    assert evaluate_run(find_run(finished.folder), str(table))["rows"] > 0
 
 
 def test_a_table_without_the_models_column_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def evaluate_run(folder: RunFolder, table: str | None = None) -> dict[str, Any]:
         runs = []
         for seed in seeds:
             model, card = load_model(folder.seed(name, seed))
-            metrics, scored = _score(opened, model, card, rows)
+            metrics, scored = _score(opened, model, card, rows, recipe.data.on_error)
             primary = primary or _restored(next(iter(card["tasks"].values()))).primary
             runs.append({"seed": seed, "metrics": metrics})
         scores[name] = {"role": card["role"], "runs": runs}
@@ -73,7 +73,11 @@ def _trained(folder: RunFolder) -> dict[str, list[int]]:
 
 
 def _score(
-    table: Table, model: MultimodalModel, card: Mapping[str, Any], rows: Array | None
+    table: Table,
+    model: MultimodalModel,
+    card: Mapping[str, Any],
+    rows: Array | None,
+    on_error: Literal["raise", "skip"],
 ) -> tuple[dict[str, Any], int]:
     """Metrics of a model on some rows of a table, or on every row that has a target."""
     targets = {name: _targets(table, name, task) for name, task in card["tasks"].items()}
@@ -81,7 +85,10 @@ def _score(
     chosen = np.flatnonzero(labelled) if rows is None else rows
     if not len(chosen):
         raise InputError("No row of the table has a target", where=table.source, fix="Use `mmdistill predict` instead")
-    prepared = _prepared(table, model)
+    prepared = _prepared(table, model, on_error)
+    chosen = np.intersect1d(chosen, prepared.usable.numpy())
+    if not len(chosen):
+        raise InputError("No row that has a target could be read", where=table.source)
     loader = Loader(prepared, {}, chosen, 512, shuffle=False, features=model.feature_names)
     taps = {name: logits_tap(name, model.tasks) for name in targets}
     outputs = collect(model, loader, list(taps.values()))
@@ -107,12 +114,12 @@ def _targets(table: Table, name: str, described: Mapping[str, Any]) -> tuple[Arr
     return values, labelled, task
 
 
-def _prepared(table: Table, model: MultimodalModel) -> PreparedRows:
+def _prepared(table: Table, model: MultimodalModel, on_error: Literal["raise", "skip"] = "raise") -> PreparedRows:
     """The rows of a table as a model reads them, with the vocabulary and statistics it was trained with."""
     features = [learnt_feature(info) for info in model.features.values()]
     for feature in features:
         table.require(*feature.sources, where=f"The model reads the column {feature.column!r}")
-    return prepare(table, features, np.zeros(0, dtype=np.int64))
+    return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
 
 
 def scores_table(scores: Mapping[str, Any]) -> Any:

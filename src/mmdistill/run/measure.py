@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,12 @@ def measure(shop: Workshop) -> dict[str, Any]:
     models = {
         planned.name: {
             "role": planned.role,
-            "label": _label(planned),
+            "label": _label(planned, cost["columns"]),
             "teacher": planned.teacher,
-            **_cost(shop, planned),
+            **cost,
             "runs": [measured[planned.name, seed].record for seed in planned.seeds],
         }
-        for planned in shop.plan.models
+        for planned, cost in ((planned, _cost(shop, planned)) for planned in shop.plan.models)
     }
     majority = _take_majority(models)
     gains = [_gain(shop, comparison, measured) for comparison in shop.plan.comparisons]
@@ -181,9 +181,9 @@ def _directions(shop: Workshop) -> dict[str, dict[str, Any]]:
     }
 
 
-def _label(planned: PlannedModel) -> str:
+def _label(planned: PlannedModel, columns: Sequence[str]) -> str:
     """How people call the model: its name and the columns that it reads."""
-    return f"{planned.name.replace('-', ' ').capitalize()} ({', '.join(planned.spec.encoders)})"
+    return f"{planned.name.replace('-', ' ').capitalize()} ({', '.join(columns)})"
 
 
 def _take_majority(models: dict[str, Any]) -> dict[str, float]:

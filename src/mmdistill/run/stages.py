@@ -15,11 +15,12 @@ import torch
 from rich.console import Console
 
 from mmdistill.doctor import versions
+from mmdistill.errors import InputError
 from mmdistill.files import disk_errors, read_json, write_json
 from mmdistill.recipe import Recipe
 from mmdistill.run.borrowed import borrow_teacher, keep_borrowed
-from mmdistill.run.dataset import load_dataset
-from mmdistill.run.folder import RunFolder, open_run
+from mmdistill.run.dataset import Dataset, load_dataset
+from mmdistill.run.folder import DATA, RunFolder, open_run
 from mmdistill.run.learn import Workshop, learn
 from mmdistill.run.measure import measure
 from mmdistill.run.plan import plan
@@ -60,7 +61,8 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
         dataset = load_dataset(recipe, _shown_preparation(console) if progress else None, extra)
     for note in dataset.prepared.notes:
         console.print(f"Note: {note}")
-    write_json(folder.path / "data.json", dataset.facts())
+    _refuse_other_data(folder, dataset)
+    write_json(folder.path / DATA, dataset.facts())
     write_json(folder.path / "environment.json", environment(accelerator.device))
     shown = progress_for(console) if progress else Silent()
     shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
@@ -74,6 +76,24 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
         results = measure(shop)
     write_json(folder.results, {**results, "seconds": seconds.spent})
     (folder.path / "seconds.json").unlink(missing_ok=True)
+
+
+def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
+    """Models of one run are trained and scored on one and the same data.
+
+    Raises:
+        InputError: when some are trained already and the table, its files or the libraries that read them have changed.
+    """
+    held = folder.path / DATA
+    if not held.exists() or next(folder.path.glob("*/seed-*/model.json"), None) is None:
+        return
+    if read_json(held).get("fingerprint") != dataset.prepared.fingerprint:
+        raise InputError(
+            "The data changed since this run began, so that its models would not be comparable: the table, the files "
+            "it names, or the libraries that read them",
+            where=str(folder.path),
+            fix="Use --overwrite to train every model again, or give the run another name (name=...)",
+        )
 
 
 def _shown_preparation(console: Console) -> Callable[[int, int], None]:
