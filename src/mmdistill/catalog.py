@@ -32,7 +32,7 @@ ROOMS = (
 class Options(BaseModel):
     """Base of every component's typed options: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NoOptions(Options):

@@ -234,3 +234,16 @@ def test_real_tables_give_recipes_that_load(name: str, target: str | None, colum
         assert "# left out: 'icu_admission_offset' gives the target away" in text
         assert "# group: patient_id" in text
         assert "'crp_val' holds numbers, but also '-inf'" in text
+
+
+def test_paths_into_a_zip_file_beside_the_table_and_a_reserved_name(tmp_path: Path) -> None:
+    lines = ["logits,label"]
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for number in range(40):
+            picture = io.BytesIO()
+            Image.new("L", (8, 8), number).save(picture, "PNG")
+            archive.writestr(f"in here/{number}.png", picture.getvalue())
+            lines.append(f"pictures.zip/in here/{number}.png,{'ab'[number % 2]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    text = propose(read_table(tmp_path / "t.csv"))
+    assert "logits_column: {type: image, source: logits, size: 8}" in text

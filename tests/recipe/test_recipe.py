@@ -78,6 +78,13 @@ def test_errors_name_file_line_key_and_the_nearest_one(data: dict[str, Any], tmp
         ("student.features", {"sound": {"sample_rat": 1}}, "Did you mean 'sample_rate'"),
         ("seeds", [], "seeds"),
         ("seeds", [1, 1], "A seed stands twice"),
+        ("seeds", [-1], "greater than or equal to 0"),
+        ("seeds", [2**70], "less than 4294967296"),
+        ("train.learning_rate", float("inf"), "finite"),
+        ("train.optimizer", {"name": "adamw", "weight_decay": float("inf")}, "finite"),
+        ("distill.losses", [], "learns nothing from the teacher"),
+        ("distill.losses", [{"name": "kd", "weight": 0}], "learns nothing from the teacher"),
+        ("data.columns.logits", {"type": "text", "source": "note"}, "cannot be called 'logits'"),
         ("name", "a/b", "cannot name a folder"),
     ],
 )
@@ -104,6 +111,11 @@ def test_contradictions_are_refused(data: dict[str, Any]) -> None:
     assert "reads all that the teacher reads" in refusal(
         {**data, "student": whole, "teacher": {**data["teacher"], "control": True}}
     )
+    borrowed = {"run": "runs/earlier", "control": True}
+    assert "comes from another run" in refusal({**data, "teacher": borrowed})
+    without = {key: value for key, value in data.items() if key != "student"}
+    beside = {"a": data["student"], "a-baseline": data["student"]}
+    assert "model beside another student" in refusal({**without, "students": beside})
     leaking = {**data["data"], "columns": {**data["data"]["columns"], "digit": {"type": "text"}}}
     assert "is the target" in refusal({**data, "data": leaking})
     unsplit = {**data["data"], "split": {"validation": 0}}

@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmdistill.data.modalities.archives import split_at_zip
+
 MOST_PLACES = 200
 
 
@@ -33,7 +35,23 @@ def find_root(folder: Path, names: Sequence[str]) -> str | None:
 
 
 def _all_in_folder(folder: Path, names: Sequence[str]) -> bool:
-    return all((folder / name).is_file() for name in names)
+    members: dict[Path, set[str]] = {}
+    return all((folder / name).is_file() or _is_member(folder, name, members) for name in names)
+
+
+def _is_member(folder: Path, name: str, members: dict[Path, set[str]]) -> bool:
+    """Whether a path leads into a zip file and to a member that is there; `members` of each file are read once."""
+    found = split_at_zip(f"{folder.as_posix()}/{name}")
+    if found is None:
+        return False
+    file, member = found
+    if file not in members:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members[file] = set(archive.namelist())
+        except (OSError, zipfile.BadZipFile):
+            members[file] = set()
+    return member in members[file]
 
 
 def _inside_zip(place: Path, names: Sequence[str]) -> str | None:

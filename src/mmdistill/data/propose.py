@@ -28,6 +28,7 @@ from mmdistill.data.recipe_text import Proposal, ProposedColumn, comment, scalar
 from mmdistill.data.splits import split_rows
 from mmdistill.data.table import Table
 from mmdistill.errors import InputError
+from mmdistill.recipe.checks import RESERVED_COLUMNS
 from mmdistill.recipe.schema import SplitSpec
 
 TARGET_NAMES = (
@@ -224,7 +225,8 @@ def _columns(look: _Look, task: str) -> Iterator[ProposedColumn]:
 
 def _key(name: str) -> str:
     """The column's name as a recipe, a file and a module can carry it."""
-    return re.sub(r"\W+", "_", name).strip("_") or "column"
+    key = re.sub(r"\W+", "_", name).strip("_") or "column"
+    return f"{key}_column" if key in RESERVED_COLUMNS else key
 
 
 def _reason_against(profile: ColumnProfile) -> str:

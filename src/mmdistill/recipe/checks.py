@@ -12,11 +12,13 @@ from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
 from mmdistill.recipe.document import KeyPath
 from mmdistill.recipe.problems import Problem, problems_of
-from mmdistill.recipe.schema import Component, DistillSpec, ModelSpec, TrainSpec, merge
+from mmdistill.recipe.schema import Component, DistillSpec, LossWeight, ModelSpec, TrainSpec, merge
 
 if TYPE_CHECKING:
     from mmdistill.recipe.recipe import Recipe
 
+RESERVED_COLUMNS = ("logits", "fused")
+"""Outputs of every model; a column of that name could not be told from them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -105,6 +107,10 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
     for at, spec in _model_paths(recipe):
         yield from _bad_model(recipe, at, spec)
     yield from _bad_targets(recipe)
+    yield from _bad_objectives(recipe)
+    for column in sorted(set(RESERVED_COLUMNS) & set(recipe.data.columns)):
+        what = f"A column cannot be called {column!r}: an output of every model is called so"
+        yield Problem(("data", "columns", column), what, f"Rename it and keep `source: {column}`")
     if len(set(recipe.seeds)) != len(recipe.seeds):
         yield Problem(("seeds",), "A seed stands twice, which would count one run as two", "Keep each seed once")
 
@@ -118,6 +124,10 @@ def _bad_names(recipe: Recipe) -> Iterator[Problem]:
     taken = {"teacher", "baseline", "control", "control-teacher", "signals", "figures"}
     for name in set(recipe.students) & taken:
         yield Problem(("students", name), f"{name!r} is taken by another folder", "Choose another name for the student")
+    beside = {f"{name}-{what}" for name in recipe.students for what in ("baseline", "control", "control-teacher")}
+    for name in set(recipe.students) & beside:
+        what = f"{name!r} is what a model beside another student is called"
+        yield Problem(("students", name), what, "Choose another name for the student")
 
 
 def _bad_teacher(recipe: Recipe) -> Iterator[Problem]:
@@ -129,6 +139,10 @@ def _bad_teacher(recipe: Recipe) -> Iterator[Problem]:
             f"A teacher has encoders or comes from a run{both}",
             "Give `encoders` to train one, or `run` to take one that is trained",
         )
+    if teacher.control and teacher.run:
+        what = "A control teacher is trained as the teacher was, and this teacher comes from another run"
+        yield Problem(("teacher", "control"), what, "Remove `control`, or give `encoders` to train the teacher here")
+        return
     for name, student in recipe.students.items():
         if teacher.control and not set(student.encoders) < set(teacher.encoders):
             yield Problem(
@@ -157,6 +171,19 @@ def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem
         for key in (key for key, needed in needs.items() if needed):
             what = f"`{key}` needs validation rows and there are none"
             yield Problem((*at, "train", key), what, "Set data.split.validation, or select: last")
+
+
+def _bad_objectives(recipe: Recipe) -> Iterator[Problem]:
+    """A student that learns nothing from its teacher would be called distilled all the same."""
+    for name, student in recipe.students.items():
+        if not any(_counts(term.weight) for term in recipe.distill_for(student).losses):
+            at: KeyPath = ("distill", "losses") if student.distill is None else ("students", name, "distill", "losses")
+            what = f"The student {name!r} learns nothing from the teacher: no loss has a weight above 0"
+            yield Problem(at, what, "Name a loss of `mmdistill list losses`; the baseline learns without a teacher")
+
+
+def _counts(weight: float | LossWeight) -> bool:
+    return (weight.start > 0 or weight.end > 0) if isinstance(weight, LossWeight) else weight > 0
 
 
 def _bad_targets(recipe: Recipe) -> Iterator[Problem]:

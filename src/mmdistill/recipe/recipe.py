@@ -53,7 +53,7 @@ class Recipe(Spec):
     train: TrainSpec = Field(
         default_factory=TrainSpec, description="How every model is trained, unless it says otherwise."
     )
-    seeds: Annotated[list[int], BeforeValidator(_seeds)] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], BeforeValidator(_seeds)] = Field(
         default=[0, 1, 2], min_length=1, description="One student and one baseline are trained for each."
     )
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec, description="How finished models are measured.")

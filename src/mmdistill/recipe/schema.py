@@ -17,13 +17,13 @@ from mmdistill import catalog
 class Spec(BaseModel):
     """Base of the recipe's parts: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
     """A named thing from the catalog with its options. Short form: the name alone."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="A name from `mmdistill list`.")
 
@@ -49,7 +49,7 @@ class Component(BaseModel):
 class ColumnSpec(BaseModel):
     """A column the models may read. The other keys are the settings of its type."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     type: str = Field(description="image, text, audio, tabular or vector.")
     source: str | None = Field(default=None, description="Column of the table; the key itself when left out.")
@@ -107,7 +107,7 @@ class DataSpec(Spec):
 class TaskSpec(BaseModel):
     """What is predicted. The other keys are the options of the task."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     type: str = Field(description="A task from `mmdistill list tasks`.")
     target: str | None = Field(default=None, description="Column of the table; `data.target` when left out.")
@@ -203,7 +203,7 @@ class Taps(Spec):
 class LossTerm(BaseModel):
     """A distillation loss of the objective. The other keys are its options. Short form: the name alone."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="A loss from `mmdistill list losses`.")
     weight: float | LossWeight = Field(default=1.0, description="A number, or a change over training.")
