@@ -196,3 +196,30 @@ def test_a_table_without_the_models_column_is_refused(finished: Path, tmp_path: 
     with pytest.raises(InputError, match="note"):
         predict_table(find_run(finished), str(tmp_path / "new.csv"), tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "augment", "store", "message"),
+    [
+        ([{"name": "kd", "taps": {"student": "note", "teacher": "fused"}}], None, None, "outputs"),
+        (["kd"], {"drop": 0.1}, True, "augmented"),
+    ],
+)
+def test_an_objective_that_does_not_fit_is_refused_before_the_teacher_is_trained(
+    data: dict[str, Any], tmp_path: Path, losses: Any, augment: Any, store: Any, message: str
+) -> None:
+    data["student"]["encoders"]["note"] = {"name": "bag", "dim": 24}
+    data["distill"] = {"losses": losses, "signals": {"store": store}}
+    data["data"]["columns"]["note"]["augment"] = augment
+    with pytest.raises(InputError, match=message):
+        mmdistill.run(Recipe.from_mapping(data), tmp_path / "runs")
+    assert not (tmp_path / "runs" / "animals").exists()
+
+
+def test_a_split_of_which_no_row_can_be_read_is_refused_before_training(data: dict[str, Any], tmp_path: Path) -> None:
+    table = Path(data["data"]["table"])
+    lines = [line.replace(",", ",inf", 1) if ",test," in line else line for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    data["data"]["on_error"] = "skip"
+    with pytest.raises(InputError, match="No row of the test split"):
+        mmdistill.run(Recipe.from_mapping(data), tmp_path / "runs")

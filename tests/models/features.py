@@ -12,7 +12,7 @@ from mmdistill.data.modalities.base import ArraySpec
 
 
 def image(column: str = "image", size: int = 28, channels: int = 1) -> FeatureInfo:
-    state = {"size": [size, size], "channels": channels, "mean": [0.2] * channels, "std": [0.3] * channels}
+    state = {"size": [size, size], "channels": channels, "mean": [50.0] * channels, "std": [75.0] * channels}
     return FeatureInfo(
         column, column, "image", {"size": size}, state, {"values": ArraySpec((channels, size, size), "uint8")}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,13 +22,13 @@ class ImageInput(nn.Module):
     oneDNN and cuDNN convolve fastest in channels_last; every layer after this one keeps that format.
 
     Args:
-        info: an image feature; `state` holds `mean` and `std` of pixels / 255, one a channel.
+        info: an image feature; `state` holds `mean` and `std` of its pixels (0 to 255), one a channel.
     """
 
     def __init__(self, info: FeatureInfo) -> None:
         super().__init__()
         self.channels, self.height, self.width = image_shape(info)
-        self.standardise = standardise_pixels(*statistics(info.state, 0.5, 0.5))
+        self.standardise = standardise_pixels(*pixel_statistics(info))
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """The image feature's arrays to standardised pixels (B, C, H, W)."""
@@ -45,6 +46,14 @@ def image_shape(info: FeatureInfo) -> tuple[int, int, int]:
     """Channels, height and width of an image feature."""
     channels, height, width = info.arrays["values"].shape
     return channels, height, width
+
+
+def pixel_statistics(info: FeatureInfo) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of a feature's pixels / 255, one a channel: the unit that vision models state."""
+    mean, std = statistics(info.state, 127.5, 127.5)
+    channels = info.arrays["values"].shape[0]
+    each = [[float(value) / 255 for value in np.broadcast_to(statistic, channels)] for statistic in (mean, std)]
+    return each[0], each[1]
 
 
 def standardise_pixels(mean: Sequence[float] | float, std: Sequence[float] | float) -> Standardise:

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from mmdistill.models.encoders.catalog import ImageMlpOptions
 from mmdistill.models.encoders.encoded import Encoded
-from mmdistill.models.encoders.image_input import image_shape, standardise_pixels
+from mmdistill.models.encoders.image_input import image_shape, pixel_statistics, standardise_pixels
 from mmdistill.models.layers.mlp import mlp
-from mmdistill.models.layers.standardise import statistics
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -31,7 +30,7 @@ class ImageMlp(nn.Module):
         super().__init__()
         channels, height, width = image_shape(info)
         self.dim = options.hidden[-1]
-        self.standardise = standardise_pixels(*statistics(info.state, 0.5, 0.5))
+        self.standardise = standardise_pixels(*pixel_statistics(info))
         self.layers = mlp(channels * height * width, options.hidden, options.dropout)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:

@@ -14,9 +14,8 @@ from mmdistill.errors import InputError, nearest, require
 from mmdistill.models.encoders.backbone import Backbone
 from mmdistill.models.encoders.catalog import TimmOptions
 from mmdistill.models.encoders.encoded import Encoded
-from mmdistill.models.encoders.image_input import image_shape, standardise_pixels
+from mmdistill.models.encoders.image_input import image_shape, pixel_statistics, standardise_pixels
 from mmdistill.models.encoders.pretrained_pixels import channel_statistics
-from mmdistill.models.layers.standardise import statistics
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -43,9 +42,7 @@ class ImageTimm(nn.Module):
         network = _network(info, options, where)
         channels = image_shape(info)[0]
         own = options.pretrained or options.weights is not None
-        default = (
-            (network.pretrained_cfg["mean"], network.pretrained_cfg["std"]) if own else statistics(info.state, 0.5, 0.5)
-        )
+        default = (network.pretrained_cfg["mean"], network.pretrained_cfg["std"]) if own else pixel_statistics(info)
         self.mean = channel_statistics(options.mean or default[0], channels)
         self.std = channel_statistics(options.std or default[1], channels)
         self.options = options

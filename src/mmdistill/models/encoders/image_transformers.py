@@ -12,10 +12,9 @@ from mmdistill.errors import require
 from mmdistill.models.encoders.backbone import Backbone
 from mmdistill.models.encoders.catalog import ImageTransformersOptions
 from mmdistill.models.encoders.encoded import Encoded
-from mmdistill.models.encoders.image_input import image_shape, standardise_pixels
+from mmdistill.models.encoders.image_input import image_shape, pixel_statistics, standardise_pixels
 from mmdistill.models.encoders.pretrained_pixels import channel_statistics, with_channels
 from mmdistill.models.encoders.transformers_model import hidden_size, load_config, load_network, plain_config
-from mmdistill.models.layers.standardise import statistics
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -41,7 +40,7 @@ class ImageTransformers(nn.Module):
         stated = options.config or {}
         if not options.pretrained:
             _adapt(config, stated, channels, (height, width))
-        mean, std = _own_statistics(options) if options.pretrained else statistics(info.state, 0.5, 0.5)
+        mean, std = _own_statistics(options) if options.pretrained else pixel_statistics(info)
         self.mean = channel_statistics(options.mean or mean, channels)
         self.std = channel_statistics(options.std or std, channels)
         self.options, self.config = options, config
