@@ -102,13 +102,14 @@ def _load_rooms() -> None:
     global _rooms_loaded
     if _rooms_loaded:
         return
-    _rooms_loaded = True
     for room in ROOMS:
         importlib.import_module(room)
     from importlib.metadata import entry_points
 
     for point in entry_points(group="mmdistill.catalogs"):
         importlib.import_module(point.value)
+    # Last, so that a room that cannot be imported is an error every time and never a catalog with a gap.
+    _rooms_loaded = True
 
 
 def entries(kind: str | None = None) -> list[Entry]:

@@ -207,8 +207,8 @@ def test_pixels_are_standardised_by_the_state() -> None:
     encoder = build(("mlp", info, {}))
     dark = encoder.standardise(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
     bright = encoder.standardise(torch.full((1, 1, 2, 2), 255.0))
-    torch.testing.assert_close(dark, torch.full((1, 1, 2, 2), -0.2 / 0.3))
-    torch.testing.assert_close(bright, torch.full((1, 1, 2, 2), 0.8 / 0.3))
+    torch.testing.assert_close(dark, torch.full((1, 1, 2, 2), -50 / 75))
+    torch.testing.assert_close(bright, torch.full((1, 1, 2, 2), 205 / 75))
 
 
 def test_a_missing_number_says_so_whatever_was_imputed() -> None:

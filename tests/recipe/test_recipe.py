@@ -124,6 +124,15 @@ def test_contradictions_are_refused(data: dict[str, Any]) -> None:
     assert "No target column" in refusal({**data, "data": untargeted})
 
 
+def test_stored_signals_and_augmentation_contradict_each_other(data: dict[str, Any]) -> None:
+    data["distill"]["signals"] = {"store": True}
+    Recipe.from_mapping(data)
+    data["data"]["columns"]["sound"]["augment"] = {"gain": 6}
+    assert "the column 'sound', which the teacher reads, is augmented" in refusal(data)
+    del data["data"]["columns"]["sound"]["augment"]
+    assert "train.mixup" in refusal({**data, "train": {"mixup": 0.2}})
+
+
 def test_a_model_may_differ_in_how_it_is_trained(data: dict[str, Any]) -> None:
     data["train"] = {"epochs": 9, "optimizer": {"name": "adamw", "weight_decay": 0.1}}
     data["teacher"]["train"] = {"optimizer": "sgd", "epochs": 2}

@@ -104,8 +104,13 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
     """Keys that are valid alone and wrong together."""
     yield from _bad_names(recipe)
     yield from _bad_teacher(recipe)
+    unknown = list(_bad_columns(recipe))
+    yield from unknown
+    if unknown:
+        return
     for at, spec in _model_paths(recipe):
         yield from _bad_model(recipe, at, spec)
+    yield from _bad_signals(recipe)
     yield from _bad_targets(recipe)
     yield from _bad_objectives(recipe)
     for column in sorted(set(RESERVED_COLUMNS) & set(recipe.data.columns)):
@@ -152,14 +157,19 @@ def _bad_teacher(recipe: Recipe) -> Iterator[Problem]:
             )
 
 
-def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
+def _bad_columns(recipe: Recipe) -> Iterator[Problem]:
+    """Columns that a model names and the table does not describe."""
     columns = list(recipe.data.columns)
-    for key in ("encoders", "features"):
-        for column in getattr(spec, key):
-            if column not in columns:
-                what = f"There is no column {column!r} in data.columns"
-                yield Problem((*at, key, column), what, nearest(column, columns))
-    for column in set(spec.features) & set(columns) - set(spec.encoders):
+    for at, spec in _model_paths(recipe):
+        for key in ("encoders", "features"):
+            for column in getattr(spec, key):
+                if column not in columns:
+                    what = f"There is no column {column!r} in data.columns"
+                    yield Problem((*at, key, column), what, nearest(column, columns))
+
+
+def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
+    for column in set(spec.features) - set(spec.encoders):
         what = f"This model has no encoder for {column!r}"
         yield Problem((*at, "features", column), what, "Add one or remove this key")
     if spec.fusion is not None and len(spec.encoders) < 2:
@@ -184,6 +194,21 @@ def _bad_objectives(recipe: Recipe) -> Iterator[Problem]:
 
 def _counts(weight: float | LossWeight) -> bool:
     return (weight.start > 0 or weight.end > 0) if isinstance(weight, LossWeight) else weight > 0
+
+
+def _bad_signals(recipe: Recipe) -> Iterator[Problem]:
+    """Signals of clean rows cannot teach a student that sees other views of them."""
+    columns = recipe.data.columns
+    varied = [name for name in recipe.teacher.encoders if columns[name].augment] if recipe.teacher.encoders else []
+    for name, student in recipe.students.items():
+        if recipe.distill_for(student).signals.store is not True:
+            continue
+        at: KeyPath = ("students", name, "distill") if student.distill else ("distill",)
+        why = f"the column {varied[0]!r}, which the teacher reads, is augmented" if varied else ""
+        why = "rows are mixed by train.mixup" if recipe.train_for(student).mixup is not None else why
+        if why:
+            what = f"Signals stored for clean rows cannot be used, because {why}"
+            yield Problem((*at, "signals", "store"), what, "Set it to false, or switch that off")
 
 
 def _bad_targets(recipe: Recipe) -> Iterator[Problem]:
