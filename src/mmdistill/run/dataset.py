@@ -190,7 +190,26 @@ def load_dataset(recipe: Recipe, progress: Progress | None = None, extra: Sequen
     for feature in features.values():
         table.require(*feature.sources, where=f"data.columns.{feature.column}")
     prepared = prepare(table, list(features.values()), splits.train, on_error=recipe.data.on_error, progress=progress)
-    return Dataset(recipe, table, _usable(splits, prepared), prepared, tasks, states, targets)
+    dataset = Dataset(recipe, table, _usable(splits, prepared), prepared, tasks, states, targets)
+    _refuse_emptied(dataset, splits)
+    return dataset
+
+
+def _refuse_emptied(dataset: Dataset, before: Splits) -> None:
+    """A side that is empty only because its rows could not be read, or has no target left.
+
+    Raises:
+        InputError: naming the side and the first of its rows that could not be read.
+    """
+    labelled = dataset.labelled
+    for (side, rows), (_, wanted) in zip(dataset.splits.items(), before.items(), strict=True):
+        if labelled[wanted].any() and not labelled[rows].any():
+            bad = next(cell for cell in dataset.prepared.skipped if cell.row in wanted and labelled[cell.row])
+            raise InputError(
+                f"No row of the {side} split that has a target could be read; the first: the cell {bad.reason}",
+                where=f"{dataset.table.where(bad.row)}, column {bad.column!r}",
+                fix="Mend the cells, or leave the column out",
+            )
 
 
 def _usable(splits: Splits, prepared: PreparedRows) -> Splits:

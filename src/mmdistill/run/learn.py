@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from mmdistill.data.loader import Loader
 from mmdistill.distill.build import build_objective
 from mmdistill.distill.objective import Objective
-from mmdistill.distill.signals import Signals, choose_signals
+from mmdistill.distill.signals import LiveTeacher, Signals, choose_signals, store_or_not
 from mmdistill.distill.store import weights_digest
 from mmdistill.errors import InputError
 from mmdistill.models.inference import collect
@@ -123,6 +123,33 @@ def learn(shop: Workshop, planned: PlannedModel, seed: int) -> None:
     remove_checkpoint(folder)
 
 
+def rehearse(shop: Workshop) -> None:
+    """The first step of every student, with a teacher that has learnt nothing yet, so that an objective that does not
+    fit its teacher is refused before the teacher is trained. Nothing is kept.
+
+    Raises:
+        InputError: when an objective does not fit.
+    """
+    for planned in shop.plan.models:
+        if planned.teacher is None or shop.folder.is_trained(
+            planned.teacher, shop.plan.model(planned.teacher).seeds[0]
+        ):
+            continue
+        seed = planned.seeds[0]
+        train = shop.recipe.train_for(planned.spec)
+        model = new_model(shop.dataset, planned.spec, seed).to(shop.device)
+        teacher = new_model(shop.dataset, shop.plan.model(planned.teacher).spec, seed).to(shop.device)
+        objective = _objective(shop, planned, seed, train, model, teacher, 1).to(shop.device)
+        assert planned.distill is not None
+        store_or_not(planned.distill.signals, teacher.columns, _varied(shop), train.mixup is not None)
+        rows = shop.dataset.train_rows(labelled_only=False)
+        loader = _loader(shop, rows, train, _feature_names(model, teacher), seed)
+        batch = next(loader.batches(0))
+        with torch.no_grad():
+            signals = LiveTeacher(teacher, objective.teacher_taps)
+            objective(batch, model(batch["features"], batch["present"]), signals(batch), 0)
+
+
 def new_model(dataset: Dataset, spec: ModelSpec, seed: int) -> MultimodalModel:
     """An untrained model of a recipe; its weights depend on the specification and the seed alone."""
     heads = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
@@ -225,18 +252,22 @@ def _signals(
         return None
     rows = shop.dataset.train_rows(labelled_only=False)
     present = torch.stack([shop.dataset.prepared.present[column][torch.from_numpy(rows)] for column in teacher.columns])
-    varied = [name for name, column in shop.recipe.data.columns.items() if _varies(column.augmentation())]
     return choose_signals(
         planned.distill.signals,
         teacher,
         objective.teacher_taps,
         shop.dataset.clean_loader(rows, teacher.feature_names, shop.device),
-        varied=varied,
+        varied=_varied(shop),
         mixup=train.mixup is not None,
         folder=shop.folder.path / "signals" / f"{planned.teacher}-seed-{shop.teacher_seed(planned.teacher, seed)}",
         identity={"data": shop.dataset.prepared.fingerprint},
         present=present.any(dim=0),
     )
+
+
+def _varied(shop: Workshop) -> list[str]:
+    """The columns that are augmented in training."""
+    return [name for name, column in shop.recipe.data.columns.items() if _varies(column.augmentation())]
 
 
 def _varies(options: Any) -> bool:

@@ -21,7 +21,7 @@ from mmdistill.recipe import Recipe
 from mmdistill.run.borrowed import borrow_teacher, keep_borrowed
 from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.folder import DATA, RunFolder, open_run
-from mmdistill.run.learn import Workshop, learn
+from mmdistill.run.learn import Workshop, learn, rehearse
 from mmdistill.run.measure import measure
 from mmdistill.run.plan import plan
 from mmdistill.training.accelerator import make_accelerator
@@ -68,6 +68,7 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
     if borrowed is not None:
         keep_borrowed(shop, borrowed)
+    rehearse(shop)
     for planned in shop.plan.models:
         for seed in planned.seeds:
             with seconds.of(planned.name):
