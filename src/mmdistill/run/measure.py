@@ -59,7 +59,7 @@ def measure(shop: Workshop) -> dict[str, Any]:
     }
     majority = _take_majority(models)
     gains = [_gain(shop, comparison, measured) for comparison in shop.plan.comparisons]
-    main = gains[0] if gains else None
+    main = next((gain for gain in gains if gain["compared_with"] == "baseline"), None)
     student = next(planned.name for planned in shop.plan.models if planned.role == "student")
     teacher_score, student_score = (_mean(models[name], shop.primary_metric) for name in ("teacher", student))
     return {
