@@ -274,7 +274,7 @@ def predict(
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove prepared rows.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(help="With --clear: only those not used for so many days.")
+        float | None, typer.Option(min=0, help="With --clear: only those not used for so many days.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -223,3 +223,14 @@ def test_a_split_of_which_no_row_can_be_read_is_refused_before_training(data: di
     data["data"]["on_error"] = "skip"
     with pytest.raises(InputError, match="No row of the test split"):
         mmdistill.run(Recipe.from_mapping(data), tmp_path / "runs")
+
+
+def test_a_control_is_no_baseline(data: dict[str, Any], tmp_path: Path) -> None:
+    data |= {"seeds": 1, "train": {**data["train"], "epochs": 1}}
+    data["teacher"]["control"] = True
+    data["student"]["baseline"] = False
+    finished = mmdistill.run(Recipe.from_mapping(data), tmp_path / "runs")
+    assert [gain["compared_with"] for gain in finished.results["gains"]] == ["control"]
+    assert finished.results["gain"] is None
+    assert "no gain can be claimed" in finished.results["verdict"]
+    assert "no gain can be claimed" in (finished.folder / "report.html").read_text(encoding="utf-8")
