@@ -216,8 +216,8 @@ class Results(Part):
 
     @property
     def main_gain(self) -> Gain | None:
-        """The gain that the verdict is about."""
-        return self.gain or (self.gains[0] if self.gains else None)
+        """The gain that the verdict is about: over a baseline, never over a control."""
+        return self.gain or next((gain for gain in self.gains if gain.compared_with != "control"), None)
 
     @property
     def all_gains(self) -> list[Gain]:
