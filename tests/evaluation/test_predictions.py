@@ -107,7 +107,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(MMDistillError, match="disk is full"):
         write_predictions(path, predictions(seed=1))
     monkeypatch.undo()
     same(read_predictions(path), predictions())

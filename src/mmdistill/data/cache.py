@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdistill.errors import InputError, MMDistillError, require
+from mmdistill.files import ACCESS_ERRORS
 
 VARIABLE = "MMDISTILL_CACHE"
 META = "meta.json"
@@ -71,6 +72,7 @@ def disk_errors(folder: Path, doing: str) -> Iterator[None]:
 
     Raises:
         MMDistillError: naming the folder, the reason and the way out.
+        InputError: when the folder may not be written to.
     """
     try:
         yield
@@ -84,7 +86,8 @@ def disk_errors(folder: Path, doing: str) -> Iterator[None]:
             if full
             else f"Make the folder writable, or name another one with {VARIABLE}"
         )
-        raise MMDistillError(f"{doing} failed: {reason}", where=str(folder), fix=fix) from error
+        kind = InputError if error.errno in ACCESS_ERRORS else MMDistillError
+        raise kind(f"{doing} failed: {reason}", where=str(folder), fix=fix) from error
 
 
 def list_entries(folder: str | Path | None = None) -> list[CacheEntry]:

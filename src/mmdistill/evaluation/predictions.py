@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdistill.errors import InputError, MMDistillError
+from mmdistill.files import written_aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,24 +69,15 @@ def write_predictions(path: Path | str, predictions: Predictions) -> None:
     Values are kept as float32.
 
     Raises:
-        MMDistillError: when arrays have different numbers of rows, or subsets different taps.
-        OSError: when the disk is full or the folder cannot be written.
+        MMDistillError: when arrays have different numbers of rows, subsets different taps, or the disk is full.
+        InputError: when the folder cannot be written to.
     """
     import pyarrow.parquet as pq
 
     target = Path(path)
     table = _table(predictions)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with written_aside(target) as aside:
+        pq.write_table(table, aside, compression="zstd")
 
 
 def read_predictions(path: Path | str) -> Predictions:

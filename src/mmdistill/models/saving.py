@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from mmdistill.data.features import FeatureInfo
 from mmdistill.errors import InputError, MMDistillError
+from mmdistill.files import disk_errors, write_text, written_aside
 from mmdistill.models.multimodal import Head, MultimodalModel, build_model
 from mmdistill.recipe.schema import ModelSpec
 
@@ -38,7 +38,8 @@ def save_model(folder: str | Path, model: MultimodalModel, card: Mapping[str, An
         card: what else belongs to it, JSON data: the tasks' states, scores, where it came from.
 
     Raises:
-        MMDistillError: when it cannot be written, or the card is not JSON data.
+        MMDistillError: when the disk is full, or the card is not JSON data.
+        InputError: when the folder cannot be written to.
     """
     folder = Path(folder)
     weights, aliases = _weights(model)
@@ -56,17 +57,12 @@ def save_model(folder: str | Path, model: MultimodalModel, card: Mapping[str, An
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise MMDistillError(f"The card is not JSON data: {error}", where=str(folder)) from error
-    try:
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DOCUMENT).unlink(missing_ok=True)
-        _write(folder / WEIGHTS, content)
-        _write(folder / DOCUMENT, text.encode())
-    except OSError as error:
-        raise MMDistillError(
-            f"The model cannot be written: {error.strerror or error}",
-            where=str(folder),
-            fix="Check the free space and the rights of the folder",
-        ) from error
+        with written_aside(folder / WEIGHTS) as aside:
+            aside.write_bytes(content)
+        write_text(folder / DOCUMENT, text)
 
 
 def load_model(
@@ -128,19 +124,6 @@ def _weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
         else:
             weights[name] = tensor.detach().cpu().contiguous()
     return weights, aliases
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Aside, onto the disk, then in place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _document(folder: Path) -> dict[str, Any]:
