@@ -259,6 +259,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_exit_status_1_and_the_run_goes_on_later(
     mmdistill: Command, recipe_file: Path, small_disk: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from .conftest import Command
 
 
+@pytest.mark.slow
 def test_run_compare_report_evaluate_and_predict(mmdistill: Command, recipe_file: Path, tmp_path: Path) -> None:
     done = mmdistill("run", recipe_file, "--json")
     assert done.returncode == 0, done.stderr
@@ -27,6 +28,7 @@ def test_run_compare_report_evaluate_and_predict(mmdistill: Command, recipe_file
     assert json.loads(done.stdout.splitlines()[-1])["rows"] == 240
 
 
+@pytest.mark.slow
 def test_init_writes_a_recipe_that_checks_and_runs(mmdistill: Command, recipe_file: Path, tmp_path: Path) -> None:
     done = mmdistill("init", tmp_path / "animals.csv", "--target", "animal", "--output", "first.yaml")
     assert done.returncode == 0, done.stderr

@@ -144,6 +144,7 @@ def has_the_same_espeak() -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_the_same_espeak(), reason="needs espeak-ng 1.51, the version that spoke the sample")
+@pytest.mark.slow
 def test_the_script_makes_the_same_table_again(table):
     made = load_script().make_table()
     for name in ("note", "digit", "voice", "split"):
