@@ -256,7 +256,7 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .csv or .parquet.")] = Path(
         "predictions.csv"
     ),
-    model: Annotated[str, typer.Option(help="Which model of the run.")] = "student",
+    model: Annotated[str | None, typer.Option(help="Which model; the run's first student when left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Which seed; the best on validation when left out.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,13 +14,15 @@ import mmdistill
 from mmdistill import Recipe
 from mmdistill.errors import InputError
 
+from .conftest import write_table
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run that the tests of this file look at."""
     import copy
 
-    from .conftest import RECIPE, write_table
+    from .conftest import RECIPE
 
     folder = tmp_path_factory.mktemp("run")
     data = copy.deepcopy(RECIPE)
@@ -139,6 +141,28 @@ def test_a_teacher_of_an_earlier_run_teaches_a_new_student(
     assert again.results["models"]["teacher"]["runs"][0]["metrics"] == pytest.approx(old)
 
 
+def test_a_teacher_that_may_have_seen_the_test_rows_is_refused(
+    finished: Path, data: dict[str, Any], tmp_path: Path
+) -> None:
+    data["teacher"] = {"run": str(finished)}
+    data["data"]["split"] = {"seed": 5}
+    with pytest.raises(InputError, match="may have seen this run's test rows"):
+        mmdistill.run(Recipe.from_mapping(data), root=tmp_path / "runs")
+    other = {**data, "data": {**data["data"], "split": "split", "table": str(write_table(tmp_path / "b.csv", seed=9))}}
+    done = mmdistill.run(Recipe.from_mapping(other), root=tmp_path / "runs")
+    assert "another table" in done.results["cautions"][0]
+
+
+def test_a_finished_run_is_not_the_result_of_a_changed_table(data: dict[str, Any], tmp_path: Path) -> None:
+    data["train"]["epochs"] = 1
+    data["seeds"] = [0]
+    mmdistill.run(Recipe.from_mapping(data), root=tmp_path)
+    write_table(Path(data["data"]["table"]), seed=1)
+    with pytest.raises(InputError, match="data changed"):
+        mmdistill.run(Recipe.from_mapping(data), root=tmp_path)
+    mmdistill.run(Recipe.from_mapping(data), root=tmp_path, overwrite=True)
+
+
 def test_a_model_is_evaluated_and_predicts_without_the_other_columns(finished: Path, tmp_path: Path) -> None:
     from mmdistill.run.apply import evaluate_run, predict_table
     from mmdistill.run.folder import find_run
@@ -165,7 +189,7 @@ def test_a_run_is_not_continued_on_other_data(data: dict[str, Any], tmp_path: Pa
     table = Path(data["data"]["table"])
     lines = table.read_text().splitlines()
     table.write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n")
-    with pytest.raises(InputError, match="data changed since this run began"):
+    with pytest.raises(InputError, match="data changed since this run was made"):
         mmdistill.run(recipe, tmp_path / "runs")
     assert mmdistill.run(recipe, tmp_path / "runs", overwrite=True).results["seeds"] == [0]
 

@@ -144,7 +144,7 @@ def scores_table(scores: Mapping[str, Any]) -> Any:
 
 
 def predict_table(
-    folder: RunFolder, table: str, output: Path, model: str = "student", seed: int | None = None
+    folder: RunFolder, table: str, output: Path, model: str | None = None, seed: int | None = None
 ) -> dict[str, Any]:
     """Predict every row of a table with one finished model and write a CSV or Parquet file.
 
@@ -152,7 +152,7 @@ def predict_table(
         folder: of the run.
         table: holds the columns that the model reads; others are not needed.
         output: ends in .csv or .parquet: row, prediction, and the probability of each class.
-        model: which model of the run.
+        model: which model of the run; its first student when None.
         seed: which of its seeds; the one with the best validation score when None.
 
     Returns:
@@ -164,6 +164,7 @@ def predict_table(
     if output.suffix not in {".csv", ".parquet"}:
         raise InputError(f"Predictions are written as .csv or .parquet, not {output.suffix!r}", where=str(output))
     trained = _trained(folder)
+    model = model or next(iter(Recipe.load(folder.recipe).students))
     if model not in trained:
         raise InputError(
             f"The run has no finished model {model!r}", where=str(folder.path), fix=nearest(model, list(trained))

@@ -56,12 +56,13 @@ def keep_borrowed(shop: Workshop, borrowed: BorrowedTeacher) -> None:
     """Save the teacher as this run's own, its classes in the order of this run.
 
     Raises:
-        InputError: when its tasks or classes are not those of this run.
+        InputError: when its tasks or classes are not those of this run, or it saw other splits of this table.
     """
     planned = shop.plan.model("teacher")
     seed = planned.seeds[0]
     if shop.folder.is_trained("teacher", seed):
         return
+    _refuse_seen_rows(shop, borrowed)
     theirs = borrowed.card["tasks"]
     for name in shop.dataset.tasks:
         if name not in theirs:
@@ -76,3 +77,27 @@ def keep_borrowed(shop: Workshop, borrowed: BorrowedTeacher) -> None:
     card = {**borrowed.card, "borrowed_from": shop.recipe.teacher.run, "name": "teacher", "role": "teacher"}
     card["tasks"] = {name: {**theirs[name], "state": shop.dataset.states[name]} for name in shop.dataset.tasks}
     save_model(shop.folder.seed("teacher", seed), borrowed.model, card)
+
+
+def _refuse_seen_rows(shop: Workshop, borrowed: BorrowedTeacher) -> None:
+    """A teacher that has trained on this run's test rows would pass their answers on to the student.
+
+    That is known where both runs read the same table. Of another table nothing is known, which `caution` says.
+    """
+    theirs, ours = borrowed.card.get("data", {}), shop.dataset.identity()
+    if theirs.get("table") == ours["table"] and theirs.get("held_out") != ours["held_out"]:
+        raise InputError(
+            "The teacher was trained on another split of the same table, so it may have seen this run's test rows",
+            where="teacher.run",
+            fix="Give both recipes the same data.split and data.on_error",
+        )
+
+
+def caution(shop: Workshop, borrowed: BorrowedTeacher) -> str:
+    """What the user has to know about a borrowed teacher; empty when there is nothing."""
+    if borrowed.card.get("data", {}).get("table") == shop.dataset.identity()["table"]:
+        return ""
+    return (
+        f"The teacher of {shop.recipe.teacher.run} was trained on another table; make sure that none of its training "
+        "rows is a test row here."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ class Dataset:
         values: NDArray[Any] = self.targets[task][0][torch.from_numpy(rows)].numpy()
         return values
 
+    def identity(self) -> dict[str, str]:
+        """Digests of the table and of the rows that are held out: whether another run could have trained on them."""
+        held_out = np.concatenate([self.splits.validation, self.splits.test]).astype("<i8")
+        return {"table": self.table.digest, "held_out": hashlib.sha256(held_out.tobytes()).hexdigest()}
+
     def facts(self) -> dict[str, Any]:
         """What data.json, results.json and the report say about the rows; plain data."""
         labelled = self.labelled
@@ -105,6 +111,7 @@ class Dataset:
         }
         return {
             "rows": len(self.table),
+            "identity": self.identity(),
             "splits": sides,
             "dropped": len(self.splits.dropped),
             "missing": missing,

@@ -284,6 +284,7 @@ def _card(
         "seed": seed,
         "run": shop.recipe.name,
         "tasks": task_cards(shop.recipe, shop.dataset),
+        "data": shop.dataset.identity(),
         "training": {
             "steps": result.steps,
             "epochs": result.epochs,

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from mmdistill.data.table import read_table
 from mmdistill.doctor import versions
 from mmdistill.errors import InputError
 from mmdistill.files import disk_errors, read_json, write_json
 from mmdistill.recipe import Recipe
-from mmdistill.run.borrowed import borrow_teacher, keep_borrowed
+from mmdistill.run.borrowed import borrow_teacher, caution, keep_borrowed
 from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.folder import DATA, RunFolder, open_run
 from mmdistill.run.learn import Workshop, learn, rehearse
@@ -41,7 +42,9 @@ class FinishedRun:
 def execute(recipe: Recipe, root: Path, overwrite: bool, progress: bool) -> FinishedRun:
     """Do every stage that is not done yet; see `mmdistill.run`."""
     with open_run(recipe, root, overwrite) as folder, disk_errors(folder.path):
-        if not folder.results.exists():
+        if folder.results.exists():
+            _refuse_changed_table(recipe, folder)
+        else:
             _work(recipe, folder, progress)
         if not (folder.path / "report.html").exists():
             from mmdistill.report import write_all
@@ -66,8 +69,12 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     write_json(folder.path / "environment.json", environment(accelerator.device))
     shown = progress_for(console) if progress else Silent()
     shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
+    cautions = []
     if borrowed is not None:
         keep_borrowed(shop, borrowed)
+        cautions = [text for text in [caution(shop, borrowed)] if text]
+        for text in cautions:
+            console.print(f"Caution: {text}")
     rehearse(shop)
     for planned in shop.plan.models:
         for seed in planned.seeds:
@@ -75,7 +82,7 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
                 learn(shop, planned, seed)
     with seconds.of("evaluation"):
         results = measure(shop)
-    write_json(folder.results, {**results, "seconds": seconds.spent})
+    write_json(folder.results, {**results, "cautions": cautions, "seconds": seconds.spent})
     (folder.path / "seconds.json").unlink(missing_ok=True)
 
 
@@ -89,12 +96,30 @@ def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
     if not held.exists() or next(folder.path.glob("*/seed-*/model.json"), None) is None:
         return
     if read_json(held).get("fingerprint") != dataset.prepared.fingerprint:
-        raise InputError(
-            "The data changed since this run began, so that its models would not be comparable: the table, the files "
-            "it names, or the libraries that read them",
-            where=str(folder.path),
-            fix="Use --overwrite to train every model again, or give the run another name (name=...)",
-        )
+        raise _changed(folder, "the table, the files it names, or the libraries that read them")
+
+
+def _refuse_changed_table(recipe: Recipe, folder: RunFolder) -> None:
+    """The results of a finished run are not those of a table that has changed since. A table that is gone is no news.
+
+    Raises:
+        InputError: when the table has another content now.
+    """
+    held = read_json(folder.path / DATA).get("identity", {}).get("table")
+    try:
+        table = read_table(recipe.data.table, recipe.data.format, recipe.data.limit)
+    except InputError:
+        return
+    if held is not None and table.digest != held:
+        raise _changed(folder, "the table has another content now")
+
+
+def _changed(folder: RunFolder, what: str) -> InputError:
+    return InputError(
+        f"The data changed since this run was made, so that its models would not be comparable: {what}",
+        where=str(folder.path),
+        fix="Use --overwrite to train every model again, or give the run another name (name=...)",
+    )
 
 
 def _shown_preparation(console: Console) -> Callable[[int, int], None]:
