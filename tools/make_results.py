@@ -1,0 +1,107 @@
+"""Write the tables of measured results between their markers in README.md, README.zh-CN.md and docs/article.md.
+
+    python tools/make_results.py [--runs runs]
+
+Every figure comes from the `results.json` of a run that a command of the table made; runs that are not there are left
+out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = {
+    "demo": "make demo",
+    "av_digits": "make example NAME=av_digits",
+    "reviews": "make example NAME=reviews",
+    "article": "make example NAME=article",
+}
+ARTICLE = {
+    "article": "KD, T = 4, with targets",
+    "article-mse": "MSE of logits only",
+    "article-sgd": "KD, plain gradient descent",
+}
+ENGLISH = ["command", "student reads", "metric", "teacher", "student", "baseline", "gain (95 % interval)", "parameters"]
+CHINESE = ["命令", "学生读取", "指标", "教师", "学生", "基线", "增益（95 % 区间）", "参数量之比"]
+TEXTBOOK = ["what is learnt", "teacher", "student", "baseline", "gain in points (95 % interval)", "verdict"]
+
+
+def mean(model: dict[str, Any], metric: str) -> float:
+    """Mean of a metric over the seeds."""
+    return statistics.fmean(run["metrics"][metric] for run in model["runs"])
+
+
+def example_rows(runs: Path) -> list[list[str]]:
+    """A line for every student of every example that was run."""
+    rows = []
+    for name, command in EXAMPLES.items():
+        results = read(runs, name)
+        for gain in results["gains"] if results else []:
+            models, metric = results["models"], results["primary_metric"]
+            student, baseline = models[gain["student"]], models[gain["baseline"]]
+            scores = [f"{mean(model, metric):.3f}" for model in (models["teacher"], student, baseline)]
+            ratio = models["teacher"]["parameters"] / student["parameters"]
+            change = f"{gain['mean']:+.3f} ({gain['ci95'][0]:+.3f} to {gain['ci95'][1]:+.3f})"
+            columns = ", ".join(student["columns"])
+            rows.append([f"`{command}`", columns, metric, *scores, change, f"1/{ratio:.0f}"])
+    return rows
+
+
+def article_rows(runs: Path) -> list[list[str]]:
+    """A line for every variant of the textbook exercise."""
+    rows = []
+    for name, what in ARTICLE.items():
+        results = read(runs, name)
+        if results:
+            models, gain = results["models"], results["gain"]
+            scores = [f"{mean(models[model], 'accuracy'):.2%}" for model in ("teacher", "student", "baseline")]
+            low, high = (100 * end for end in gain["ci95"])
+            verdict = "helped" if low > 0 else "hurt" if high < 0 else "no clear difference"
+            rows.append([what, *scores, f"{100 * gain['mean']:+.2f} ({low:+.2f} to {high:+.2f})", verdict])
+    return rows
+
+
+def read(runs: Path, name: str) -> dict[str, Any]:
+    """The results of a run; empty when it was not made."""
+    path = runs / name / "results.json"
+    if not path.exists():
+        print(f"left out, not run: {name}", file=sys.stderr)
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put(path: Path, marker: str, text: str) -> None:
+    """Replace what stands between `<!-- marker:begin -->` and `<!-- marker:end -->`."""
+    content = path.read_text(encoding="utf-8")
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    before, _, rest = content.partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Write all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    runs = parser.parse_args().runs
+    examples, article = example_rows(runs), article_rows(runs)
+    put(ROOT / "README.md", "results", markdown(ENGLISH, examples))
+    put(ROOT / "README.zh-CN.md", "results", markdown(CHINESE, examples))
+    put(ROOT / "docs" / "article.md", "article", markdown(TEXTBOOK, article))
+
+
+if __name__ == "__main__":
+    main()
