@@ -63,6 +63,14 @@ def test_overrides_are_yaml_values_and_grow_short_forms() -> None:
     }
 
 
+def test_short_names_reach_the_only_student_and_task_of_a_long_form() -> None:
+    document = Document({"students": {"text": {"encoders": {}}}, "tasks": {"digit": {"type": "classification"}}})
+    apply_overrides(document, ["student.baseline=false", "task.top_k=2"])
+    assert document.data["students"]["text"]["baseline"] is False
+    assert document.data["tasks"]["digit"]["top_k"] == 2
+    assert set(document.data) == {"students", "tasks"}
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -125,10 +125,20 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
                 fix="Write it as key.path=value, such as train.epochs=3",
             )
         value = parse_document(f"value: {text}", source=f"override {name}").data["value"]
+        name = _long_name(document.data, name.strip())
         _assign(document.data, name.strip().split("."), value, word)
         for path in [path for path in document.lines if ".".join(map(str, path)).startswith(name.strip())]:
             del document.lines[path]
     return document
+
+
+def _long_name(data: dict[str, Any], name: str) -> str:
+    """`student.x` as `students.<its name>.x` where a recipe states its only student, or task, in the long form."""
+    short, dot, rest = name.partition(".")
+    held = data.get(f"{short}s")
+    if short in ("student", "task") and short not in data and isinstance(held, dict) and len(held) == 1:
+        return f"{short}s.{next(iter(held))}{dot}{rest}"
+    return name
 
 
 def _assign(data: dict[str, Any], path: list[str], value: Any, word: str) -> None:
