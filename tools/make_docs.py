@@ -14,7 +14,6 @@ from pathlib import Path
 from docs_pages import components
 from docs_pages.commands import commands_page
 from docs_pages.recipe import recipe_page
-
 from mmdistill import catalog
 from mmdistill.losses.entry import LossEntry
 
