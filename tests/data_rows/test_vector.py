@@ -77,7 +77,7 @@ def test_rows_that_are_not_there(tmp_path: Path, cell: object, message: str) -> 
     ("settings", "message"),
     [
         ({"root": "f.npz", "key": "audoi"}, r"no array 'audoi'. Did you mean 'audio'"),
-        ({"root": "g.npz", "key": "audio"}, "g.npz, which cannot be read"),
+        ({"root": "g.npz", "key": "audio"}, "g.npz, which is not there"),
         ({"root": "f.npz", "key": "audio", "max_megabytes": 0.00001}, "more than max_megabytes"),
         ({"root": "f.npz", "key": "scalar"}, "has no rows"),
         ({"root": "f.npz", "key": "objects"}, "without pickle"),

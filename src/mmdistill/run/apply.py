@@ -117,8 +117,6 @@ def _targets(table: Table, name: str, described: Mapping[str, Any]) -> tuple[Arr
 def _prepared(table: Table, model: MultimodalModel, on_error: Literal["raise", "skip"] = "raise") -> PreparedRows:
     """The rows of a table as a model reads them, with the vocabulary and statistics it was trained with."""
     features = [learnt_feature(info) for info in model.features.values()]
-    for feature in features:
-        table.require(*feature.sources, where=f"The model reads the column {feature.column!r}")
     return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
 
 

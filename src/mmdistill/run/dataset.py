@@ -194,8 +194,6 @@ def load_dataset(recipe: Recipe, progress: Progress | None = None, extra: Sequen
     features = {feature.name: feature for feature in extra}
     for spec in recipe.model_specs().values():
         features.update({feature.name: feature for feature in features_of(recipe, spec)})
-    for feature in features.values():
-        table.require(*feature.sources, where=f"data.columns.{feature.column}")
     prepared = prepare(table, list(features.values()), splits.train, on_error=recipe.data.on_error, progress=progress)
     dataset = Dataset(recipe, table, _usable(splits, prepared), prepared, tasks, states, targets)
     _refuse_emptied(dataset, splits)

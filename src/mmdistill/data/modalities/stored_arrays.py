@@ -98,6 +98,8 @@ class RowArrays:
                 array = self._from_npz()
         except CellError:
             raise
+        except FileNotFoundError as error:
+            raise CellError(f"needs {self._file}, which is not there", fix="Check `root` of the column") from error
         except _UNREADABLE as error:
             raise CellError(f"needs {self._file}, which cannot be read without pickle ({error})") from error
         if array.ndim == 0:
