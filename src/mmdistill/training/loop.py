@@ -208,12 +208,11 @@ class _Loop:
         if scaler is not None:
             for optimizer in optimizers:
                 scaler.unscale_(optimizer)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if self.rows_in_group:
-            torch._foreach_mul_(gradients, self.train.batch_size / self.rows_in_group)
+            torch._foreach_mul_(self.gradients(), self.train.batch_size / self.rows_in_group)
             self.rows_in_group = 0
         if self.train.clip_norm is not None or self.norm_is_due():
-            norm = torch.nn.utils.get_total_norm(gradients)
+            norm = torch.nn.utils.get_total_norm(self.gradients())
             self.journal.record.add_gradient_norm(norm)
             if self.train.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters, self.train.clip_norm, norm)
@@ -226,6 +225,10 @@ class _Loop:
         if scaler is not None:
             scaler.update()
         self.state.step += 1
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients that the last backward passes left."""
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
     def norm_is_due(self) -> bool:
         """Whether the history wants the gradient norm of this step: reading every gradient once more is not free."""
