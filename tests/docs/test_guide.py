@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[str]:
-    """The lines of a page that call mmdistill: in blocks of code, fenced or indented, but not in what a program printed."""
+    """The lines of a page that call mmdistill, in fenced or indented code, but not in what a program printed."""
     printed = re.compile(r"^```text\n.*?^```$", re.MULTILINE | re.DOTALL)
     for line in printed.sub("", page.read_text(encoding="utf-8")).splitlines():
         found = re.search(r"(?:^|&& )(?:\.venv/bin/)?(mmdistill .*)$", line.strip().removeprefix("$ "))
