@@ -98,6 +98,7 @@ def _existing_parent(path: Path) -> Path:
 
 def render(findings: dict[str, Any]) -> Any:
     """The findings as a table for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -108,7 +109,7 @@ def render(findings: dict[str, Any]) -> Any:
     found = findings["device"]
     names = ", ".join(found.get("names", []))
     why = f"no GPU: {found['reason']}" if found.get("reason") else names
-    table.add_row("[bold]device[/bold]", f"{found['auto'] or 'none'} ({why})")
+    table.add_row("[bold]device[/bold]", f"{found['auto'] or 'none'} ({escape(why)})")
     for extra, state in findings["extras"].items():
         missing = f"[yellow]missing {', '.join(state['missing'])}[/yellow]: pip install 'mmdistill\\[{extra}]'"
         table.add_row(f"[bold]extra[/bold] {extra}", "[green]complete[/green]" if state["complete"] else missing)
