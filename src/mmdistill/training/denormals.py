@@ -1,8 +1,8 @@
 """Numbers too small to matter are taken as zero while training on a CPU.
 
 Moments of an optimiser decay towards zero and pass through the denormal range, where a processor is many times slower:
-on MNIST with Adam an epoch became a fifth slower after the first. The switch belongs to the thread, so it is set around
-a training and never left on.
+with Adam, epochs would become slower as training goes on. The switch belongs to the thread, so it is set around a
+training and never left on.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 class GridPool(nn.Module):
     """The mean of each cell of a grid over the maps, projected to one vector; a grid of 1 is the plain mean.
 
-    The plain mean cannot tell a stroke above from one below. Trained on 300 MNIST digits (200 steps of 64), a 2x2 grid
-    took `tiny_cnn` from 57 % to 80 %, `cnn` from 67 % to 87 % and `resnet` from 82 % to 89 %.
+    The plain mean cannot tell a stroke above from one below, which small networks trained on few rows miss most.
 
     Args:
         channels: of the maps.
