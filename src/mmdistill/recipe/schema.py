@@ -131,7 +131,7 @@ class StopSpec(Spec):
 
 
 class CheckpointSpec(Spec):
-    """How often a checkpoint is written; at the end of an epoch and on Ctrl-C as well."""
+    """How often a checkpoint is written; on Ctrl-C as well, and after an epoch unless that would take over 5 % of the time."""
 
     steps: int | None = Field(default=None, ge=1, description="Every so many steps.")
     seconds: float | None = Field(default=30.0, gt=0, description="Every so many seconds.")
@@ -190,7 +190,12 @@ class LossWeight(Spec):
     start: float = Field(default=0.0, ge=0, description="Weight at the beginning.")
     end: float = Field(default=1.0, ge=0, description="Weight after the change.")
     begin: float = Field(default=0.0, ge=0, le=1, description="Fraction of all steps at which the change begins.")
-    until: float = Field(default=1.0, ge=0, le=1, description="Fraction of all steps at which the change is complete.")
+    until: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Fraction of all steps at which the change is complete; `step` jumps at `begin`.",
+    )
 
 
 class Taps(Spec):
