@@ -131,7 +131,7 @@ class StopSpec(Spec):
 
 
 class CheckpointSpec(Spec):
-    """How often a checkpoint is written; on Ctrl-C as well, and after an epoch unless that takes over 5 % of the time."""
+    """How often a checkpoint is written; on Ctrl-C too, and after an epoch unless that takes over 5 % of the time."""
 
     steps: int | None = Field(default=None, ge=1, description="Every so many steps.")
     seconds: float | None = Field(default=30.0, gt=0, description="Every so many seconds.")
