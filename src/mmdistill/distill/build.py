@@ -65,7 +65,7 @@ def _term(spec: LossTerm, index: int, sources: Sources, taken: set[str], total_s
     loss: nn.Module = entry.load()(spec.options())
     arguments = Binder(loss, sources, spec.taps, _task_of(spec, sources, where), where).bind()
     _check_logits(arguments, sources, where)
-    compares_shapes = getattr(entry, "family", "features") != "relations"
+    compares_shapes = bool(getattr(entry, "equal_widths", True))
     projector, projects = _projector(
         spec, arguments, sources, compares_shapes, where, seed + ADAPTER_SEED * (index + 1)
     )

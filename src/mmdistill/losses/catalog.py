@@ -1,7 +1,19 @@
 """Registers the distillation losses; each family's entries and options stand in a file of `families`. No torch."""
 
 from mmdistill import catalog
-from mmdistill.losses.families import logits
+from mmdistill.losses.families import (
+    contrastive,
+    divergences,
+    features,
+    logits,
+    maps,
+    modalities,
+    relations,
+    structured_logits,
+)
 
-for entry in logits.ENTRIES:
-    catalog.register(entry)
+FAMILIES = (logits, divergences, structured_logits, features, maps, relations, contrastive, modalities)
+
+for family in FAMILIES:
+    for entry in family.ENTRIES:
+        catalog.register(entry)

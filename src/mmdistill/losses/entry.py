@@ -9,6 +9,7 @@ from mmdistill.catalog import Entry
 
 Family = Literal["logits", "features", "relations", "contrastive", "modalities"]
 Equality = Literal["zero", "minimum", "none"]
+Invariance = Literal["shift", "scale", "permutation", "joint permutation", "rotation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,25 @@ class LossEntry(Entry):
         paper: authors, title, venue, year, arXiv number.
         equation: the formula, in TeX.
         typical_weight: the factor that the source multiplies the loss with, beside a supervised loss of weight 1.
+        when: when to use it, in a sentence or two.
+        cost: time and memory of a step beyond the models, in B rows, C classes or channels, D dimensions.
         equality: what holds where the student equals the teacher: the loss is ``zero``, has its ``minimum`` (zero
             gradient, value not zero), or ``none`` of both.
-        sequences: whether (B, L, C) inputs with a ``mask`` (B, L) are taken beside (B, C).
+        sequences: whether inputs with positions, (B, L, C), and a ``mask`` (B, L) are taken beside (B, C).
         by_row: whether the loss is a weighted mean of independent values, one a row.
+        pulls: whether following its gradient brings the student's inputs to the teacher's own (up to what
+            `invariances` say), as a loss between equal shapes does, rather than only making the loss smaller.
+        equal_widths: whether the student's features must be as wide as the teacher's, so that an adapter joins them
+            where they are not; a loss of relations between rows compares any two widths.
+        equal_sizes: whether maps must have the same height and width; a loss that resizes or pools them itself says
+            no.
+        learned: parts that the module learns or remembers, made by `DistillationLoss.build`; the function of the same
+            name takes them, or what they give, as arguments.
+        invariances: changes of the inputs that leave the loss as it is: ``shift`` of each row's logits by a constant,
+            ``scale`` of a side by a positive factor, ``permutation`` of the channels of each side by an order of its
+            own, ``joint permutation`` of both by the same order, ``rotation`` of the channels of each side by an
+            orthogonal matrix of its own.
+        compiles: whether torch.compile takes it without a graph break.
     """
 
     kind: str = "loss"
@@ -39,6 +55,14 @@ class LossEntry(Entry):
     paper: str
     equation: str
     typical_weight: str
+    when: str
+    cost: str
     equality: Equality = "zero"
     sequences: bool = False
     by_row: bool = True
+    pulls: bool = True
+    equal_widths: bool = True
+    equal_sizes: bool = True
+    learned: tuple[str, ...] = ()
+    invariances: tuple[Invariance, ...] = ()
+    compiles: bool = True

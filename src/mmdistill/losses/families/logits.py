@@ -83,6 +83,8 @@ ENTRIES = (
         paper="Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531, section 2",
         equation=r"T^2 \, \mathrm{KL}\big(\sigma(z^t / T) \,\|\, \sigma(z^s / T)\big)",
         typical_weight="0.9 beside 0.1 of the supervised loss; 1 with scarce labels",
+        when="The first thing to try with classes; everything else is measured against it.",
+        cost="A softmax of both sides: O(B·C) time and memory.",
         sequences=True,
     ),
     LossEntry(
@@ -96,6 +98,8 @@ ENTRIES = (
         paper="Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531, section 2",
         equation=r"-T^2 \sum_c \sigma(z^t / T)_c \, \log \sigma(z^s / T)_c",
         typical_weight="0.9 beside 0.1 of the supervised loss",
+        when="Where the value should read as a cross-entropy; trains as kd does.",
+        cost="A softmax of both sides: O(B·C) time and memory.",
         equality="minimum",
         sequences=True,
     ),
@@ -110,6 +114,8 @@ ENTRIES = (
         paper="Ba, Caruana, Do Deep Nets Really Need to be Deep?, NIPS 2014, arXiv:1312.6184, equation 1",
         equation=r"\tfrac{1}{C} \sum_c (z^s_c - z^t_c)^2",
         typical_weight="1, without a supervised loss in the paper",
+        when="When the teacher is sure nearly everywhere and softening hides its logits, or for small transfer sets.",
+        cost="O(B·C) time and memory.",
         sequences=True,
     ),
     LossEntry(
@@ -123,6 +129,8 @@ ENTRIES = (
         paper="Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022, arXiv:2203.08679, equation 7",
         equation=r"T^2 \big(\alpha \mathrm{KL}(b^t \,\|\, b^s) + \beta \mathrm{KL}(\hat p^t \,\|\, \hat p^s)\big)",
         typical_weight="1 beside 1 of the supervised loss, warmed up linearly over the first 20 epochs",
+        when="When the teacher is confident, so that kd hardly transfers how it shares out the other classes.",
+        cost="Two softmaxes of both sides: O(B·C) time and memory.",
         sequences=True,
     ),
 )
