@@ -12,12 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mmdistill import catalog
-
-
-class Spec(BaseModel):
-    """Base of the recipe's parts: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+from mmdistill.recipe.custom import CustomSpec
+from mmdistill.recipe.spec import Spec
 
 
 class Component(BaseModel):
@@ -164,7 +160,12 @@ class TrainSpec(Spec):
 class ModelSpec(Spec):
     """Encoders, one a column the model reads, then a fusion, then the task's head."""
 
-    encoders: dict[str, Component] = Field(min_length=1, description="An encoder for each column that the model reads.")
+    encoders: dict[str, Component] = Field(
+        default_factory=dict, description="An encoder for each column that the model reads."
+    )
+    custom: CustomSpec | None = Field(
+        default=None, description="A model of your own, of timm or of transformers, instead of encoders and fusion."
+    )
     fusion: Component | None = Field(
         default=None, description="How several columns become one; concat when left out, not used with one column."
     )
@@ -238,6 +239,21 @@ class SignalsSpec(Spec):
     )
 
 
+class StageSpec(Spec):
+    """A part of a staged training, such as FitNets' hints before the logits."""
+
+    share: float = Field(gt=0, le=1, description="Part of the epochs that it takes; all shares sum up to 1.")
+    losses: list[LossTerm] | None = Field(default=None, description="The terms; those of `distill` when left out.")
+    supervised: float | LossWeight | None = Field(
+        default=None, description="Weight of the loss on the targets; that of `distill` when left out."
+    )
+    freeze: list[str] = Field(
+        default_factory=list,
+        description="Parts of the student that do not learn, by path: `heads`, `encoders.image`, and `terms.<name>` for "
+        "what a loss has learnt in an earlier stage.",
+    )
+
+
 class DistillSpec(Spec):
     """What the student learns besides the targets."""
 
@@ -246,16 +262,28 @@ class DistillSpec(Spec):
     )
     supervised: float | LossWeight = Field(default=1.0, description="Weight of the loss on the targets.")
     signals: SignalsSpec = Field(default_factory=SignalsSpec, description="Where the teacher's outputs come from.")
+    combine: Component = Field(
+        default=Component(name="mean"), description="How the logits of several teachers become one."
+    )
+    policy: Component = Field(
+        default=Component(name="frozen"),
+        description="Who teaches: a frozen teacher, peers that learn at the same time, the student's own past, or a "
+        "teacher that goes on learning.",
+    )
+    stages: list[StageSpec] = Field(
+        default_factory=list, description="Parts of the training with objectives of their own, one after the other."
+    )
 
 
 class TeacherSpec(ModelSpec):
-    """The model that teaches: trained here, or taken from an earlier run."""
+    """A model that teaches: trained here, taken from an earlier run, or made elsewhere."""
 
-    encoders: dict[str, Component] = Field(
-        default_factory=dict, description="An encoder for each column that it reads."
-    )
     run: str | None = Field(default=None, description="Folder of an earlier run whose teacher is used as it is.")
     model: str = Field(default="teacher", description="Which model of that run.")
+    trained: bool = Field(
+        default=False,
+        description="A custom teacher that is used as it is, with its own weights, instead of trained here.",
+    )
     per_seed: bool = Field(default=False, description="Train a teacher for every seed instead of one for all.")
     control: bool = Field(
         default=False,
@@ -264,9 +292,24 @@ class TeacherSpec(ModelSpec):
     )
 
 
+def _one_or_several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class StudentSpec(ModelSpec):
     """The model that is shipped."""
 
+    teacher: Annotated[list[str] | None, BeforeValidator(_one_or_several)] = Field(
+        default=None,
+        min_length=1,
+        description="What it learns from: names of teachers, or of students trained before it (an assistant, the "
+        "generation before); every teacher when left out.",
+    )
+    head: Literal["own", "teacher"] = Field(
+        default="own",
+        description="teacher: it keeps the teacher's head, frozen, behind a learned projection of its own features "
+        "(SimKD; Chen et al., 2022).",
+    )
     distill: DistillSpec | None = Field(
         default=None, description="Its own objective; the recipe's `distill` when left out."
     )
