@@ -34,6 +34,7 @@ FACTORIES: dict[str, Callable[[int, int, Numbers, torch.Generator], Value]] = {
     "maps": lambda rows, classes, numbers, _: numbers(rows, CHANNELS, 5, 5),
     "stages": lambda rows, classes, numbers, _: tuple(numbers(rows, width, side, side) for width, side in STAGES),
     "embeddings": lambda rows, classes, numbers, _: tuple(numbers(rows, WIDTH) for _ in range(COLUMNS)),
+    "layers": lambda rows, classes, numbers, _: tuple(numbers(rows, TOKENS, WIDTH) for _ in range(2)),
     "tokens": lambda rows, classes, numbers, _: numbers(rows, TOKENS, WIDTH),
     "attention": lambda rows, classes, numbers, _: numbers(rows, HEADS, TOKENS, TOKENS),
     "head_weight": lambda rows, classes, numbers, _: numbers(classes, CHANNELS),
@@ -91,7 +92,8 @@ def make_inputs(
     seed: int = 0,
     scale: float = 2.0,
 ) -> Batch:
-    """The needed inputs of a loss: random, floating ones with gradient; sequences when `positions` is given."""
+    """The needed inputs of a loss, with the first of alternatives: random, floating ones with gradient; sequences when
+    `positions` is given."""
     generator = torch.Generator().manual_seed(seed)
 
     def numbers(*shape: int) -> Tensor:
@@ -101,11 +103,12 @@ def make_inputs(
     def leaf(name: str) -> Value:
         factory = INPUTS.get(entry.name, {}).get(name) or FACTORIES[kind_of(name)]
         value = factory(rows, classes, numbers, generator)
-        if name == "target" and positions is not None:
+        if name == "target" and positions is not None and not value.is_floating_point():
             value = torch.randint(0, classes, (rows, positions), generator=generator)
         return each(value, lambda one: one.detach().to(dtype).requires_grad_() if one.is_floating_point() else one)
 
-    return {name: leaf(name) for name in entry.needs}
+    alternative = entry.alternatives[0] if entry.alternatives else ()
+    return {name: leaf(name) for name in (*entry.needs, *alternative)}
 
 
 def each(value: Value, change: Callable[[Tensor], Tensor]) -> Value:

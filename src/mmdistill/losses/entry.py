@@ -24,6 +24,8 @@ class LossEntry(Entry):
         family: what kind of knowledge is compared.
         needs: inputs that must be bound, as ``forward`` names them.
         accepts: inputs that are used when they are there.
+        alternatives: groups of accepted inputs of which one whole group must be bound, such as a teacher's dense logits
+            or its stored truncated ones; empty where `needs` says it all.
         paper: authors, title, venue, year, arXiv number.
         equation: the formula, in TeX.
         typical_weight: the factor that the source multiplies the loss with, beside a supervised loss of weight 1.
@@ -35,6 +37,8 @@ class LossEntry(Entry):
         by_row: whether the loss is a weighted mean of independent values, one a row.
         pulls: whether following its gradient brings the student's inputs to the teacher's own (up to what
             `invariances` say), as a loss between equal shapes does, rather than only making the loss smaller.
+        exact_gradient: whether the gradient is that of the value; a loss that weighs rows by what the student gives and
+            holds these weights fixed says no.
         equal_widths: whether the student's features must be as wide as the teacher's, so that an adapter joins them
             where they are not; a loss of relations between rows compares any two widths.
         equal_sizes: whether maps must have the same height and width; a loss that resizes or pools them itself says
@@ -52,6 +56,7 @@ class LossEntry(Entry):
     family: Family
     needs: tuple[str, ...]
     accepts: tuple[str, ...] = ("weight",)
+    alternatives: tuple[tuple[str, ...], ...] = ()
     paper: str
     equation: str
     typical_weight: str
@@ -61,6 +66,7 @@ class LossEntry(Entry):
     sequences: bool = False
     by_row: bool = True
     pulls: bool = True
+    exact_gradient: bool = True
     equal_widths: bool = True
     equal_sizes: bool = True
     learned: tuple[str, ...] = ()

@@ -6,11 +6,26 @@ from tests.losses.families import (
     contrastive,
     divergences,
     features,
+    hidden_states,
     logits,
     maps,
     modalities,
     relations,
     structured_logits,
+    task_outputs,
+    truncated_logits,
 )
 
-FAMILIES = (logits, divergences, structured_logits, features, maps, relations, contrastive, modalities)
+FAMILIES = (
+    logits,
+    divergences,
+    structured_logits,
+    truncated_logits,
+    task_outputs,
+    features,
+    hidden_states,
+    maps,
+    relations,
+    contrastive,
+    modalities,
+)
