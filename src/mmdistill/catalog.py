@@ -25,6 +25,9 @@ ROOMS = (
     "mmdistill.models.fusion.catalog",
     "mmdistill.tasks.catalog",
     "mmdistill.losses.catalog",
+    "mmdistill.losses.transforms.catalog",
+    "mmdistill.distill.combinations.catalog",
+    "mmdistill.distill.policies.catalog",
     "mmdistill.training.catalog",
 )
 

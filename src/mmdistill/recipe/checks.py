@@ -11,22 +11,32 @@ from pydantic import ValidationError
 from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
 from mmdistill.recipe.document import KeyPath
+from mmdistill.recipe.policies import bad_policies, bad_stages, bad_teachers
 from mmdistill.recipe.problems import Problem, problems_of
-from mmdistill.recipe.schema import Component, DistillSpec, LossWeight, ModelSpec, TrainSpec, merge
+from mmdistill.recipe.schema import (
+    Component,
+    DistillSpec,
+    LossTerm,
+    LossWeight,
+    ModelSpec,
+    TrainSpec,
+    merge,
+)
 
 if TYPE_CHECKING:
     from mmdistill.recipe.recipe import Recipe
 
 RESERVED_COLUMNS = ("logits", "fused")
 """Outputs of every model; a column of that name could not be told from them."""
+BESIDE = ("baseline", "control", "control-teacher", "peer", "co-trained")
+"""What models that a run adds to a student are called: with its name in front, or alone beside `student`."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def components(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Any]]:
     """Every component with its key path and its kind (losses and tasks hold their options themselves)."""
     columns = recipe.data.columns
-    for name, spec in recipe.model_specs().items():
-        at: KeyPath = ("teacher",) if spec is recipe.teacher else ("students", name)
+    for at, spec in model_paths(recipe):
         for column, encoder in spec.encoders.items():
             if column in columns:
                 yield (*at, "encoders", column), f"{columns[column].type} encoder", encoder
@@ -34,11 +44,26 @@ def components(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Any]]:
             yield (*at, "fusion"), "fusion", spec.fusion
     yield ("train", "optimizer"), "optimizer", recipe.train.optimizer
     yield ("train", "schedule"), "schedule", recipe.train.schedule
-    distillations: list[tuple[KeyPath, DistillSpec | None]] = [(("distill",), recipe.distill)]
-    distillations += [(("students", name, "distill"), student.distill) for name, student in recipe.students.items()]
-    for at, distill in distillations:
-        for index, term in enumerate(distill.losses if distill else []):
-            yield (*at, "losses", index), "loss", _LossOptions(term)
+    for at, distill in distillations(recipe):
+        yield (*at, "combine"), "combination", distill.combine
+        yield (*at, "policy"), "policy", distill.policy
+        for path, term in _terms(at, distill):
+            yield path, "loss", _LossOptions(term)
+
+
+def distillations(recipe: Recipe) -> list[tuple[KeyPath, DistillSpec]]:
+    """The recipe's own objective and those of students that have one."""
+    own = [(("students", name, "distill"), spec.distill) for name, spec in recipe.students.items() if spec.distill]
+    return [(("distill",), recipe.distill), *own]
+
+
+def _terms(at: KeyPath, distill: DistillSpec) -> Iterator[tuple[KeyPath, LossTerm]]:
+    """The terms of an objective and of its stages, with their key paths."""
+    for index, term in enumerate(distill.losses):
+        yield (*at, "losses", index), term
+    for number, stage in enumerate(distill.stages):
+        for index, term in enumerate(stage.losses or ()):
+            yield (*at, "stages", number, "losses", index), term
 
 
 class _LossOptions:
@@ -67,7 +92,7 @@ def component_problems(recipe: Recipe) -> Iterator[Problem]:
             checks.append((path, kind, component.name, component.model_extra))
     for path, kind, named, options in checks:
         yield from _option_problems(path, kind, named, options)
-    for at, spec in _model_paths(recipe):
+    for at, spec in model_paths(recipe):
         for name, settings in spec.features.items():
             own = recipe.data.columns.get(name)
             if own is not None:
@@ -95,21 +120,24 @@ def _option_problems(path: KeyPath, kind: str, name: str, options: Mapping[str, 
         yield from problems_of(error, path, entry.options)
 
 
-def _model_paths(recipe: Recipe) -> list[tuple[KeyPath, ModelSpec]]:
-    students: list[tuple[KeyPath, ModelSpec]] = [(("students", name), spec) for name, spec in recipe.students.items()]
-    return [(("teacher",), recipe.teacher), *students]
+def model_paths(recipe: Recipe) -> list[tuple[KeyPath, ModelSpec]]:
+    """Every teacher and student with its key path."""
+    teachers: list[tuple[KeyPath, ModelSpec]] = [(("teachers", name), spec) for name, spec in recipe.teachers.items()]
+    return teachers + [(("students", name), spec) for name, spec in recipe.students.items()]
 
 
 def contradictions(recipe: Recipe) -> Iterator[Problem]:
     """Keys that are valid alone and wrong together."""
     yield from _bad_names(recipe)
-    yield from _bad_teacher(recipe)
+    yield from bad_teachers(recipe)
     unknown = list(_bad_columns(recipe))
     yield from unknown
     if unknown:
         return
-    for at, spec in _model_paths(recipe):
+    for at, spec in model_paths(recipe):
         yield from _bad_model(recipe, at, spec)
+    yield from bad_policies(recipe)
+    yield from bad_stages(recipe)
     yield from _bad_signals(recipe)
     yield from _bad_targets(recipe)
     yield from _bad_objectives(recipe)
@@ -122,56 +150,42 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
 
 def _bad_names(recipe: Recipe) -> Iterator[Problem]:
     named: list[tuple[KeyPath, str]] = [(("name",), recipe.name)]
+    named += [(("teachers", name), name) for name in recipe.teachers]
     named += [(("students", name), name) for name in recipe.students]
     for at, name in named:
         if not NAME.fullmatch(name):
             yield Problem(at, f"{name!r} cannot name a folder", "Use letters, digits, dots, underscores and hyphens")
-    taken = {"teacher", "baseline", "control", "control-teacher", "signals", "figures"}
+    taken = {"baseline", "control", "control-teacher", "signals", "figures", *recipe.teachers}
     for name in set(recipe.students) & taken:
         yield Problem(("students", name), f"{name!r} is taken by another folder", "Choose another name for the student")
-    beside = {f"{name}-{what}" for name in recipe.students for what in ("baseline", "control", "control-teacher")}
-    for name in set(recipe.students) & beside:
-        what = f"{name!r} is what a model beside another student is called"
-        yield Problem(("students", name), what, "Choose another name for the student")
-
-
-def _bad_teacher(recipe: Recipe) -> Iterator[Problem]:
-    teacher = recipe.teacher
-    if bool(teacher.encoders) == bool(teacher.run):
-        both = ", not both" if teacher.run else ""
-        yield Problem(
-            ("teacher",),
-            f"A teacher has encoders or comes from a run{both}",
-            "Give `encoders` to train one, or `run` to take one that is trained",
-        )
-    if teacher.control and teacher.run:
-        what = "A control teacher is trained as the teacher was, and this teacher comes from another run"
-        yield Problem(("teacher", "control"), what, "Remove `control`, or give `encoders` to train the teacher here")
-        return
-    for name, student in recipe.students.items():
-        if teacher.control and not set(student.encoders) < set(teacher.encoders):
-            yield Problem(
-                ("teacher", "control"),
-                f"The student {name!r} reads all that the teacher reads: a control teacher would be the teacher",
-                "Remove `control` or give the student fewer columns",
-            )
+    beside = {f"{name}-{what}" for name in recipe.students for what in BESIDE} | set(BESIDE)
+    for at, name in named[1:]:
+        if name in beside:
+            what = f"{name!r} is what a model beside another student is called"
+            yield Problem(at, what, "Choose another name")
 
 
 def _bad_columns(recipe: Recipe) -> Iterator[Problem]:
     """Columns that a model names and the table does not describe."""
     columns = list(recipe.data.columns)
-    for at, spec in _model_paths(recipe):
+    for at, spec in model_paths(recipe):
         for key in ("encoders", "features"):
             for column in getattr(spec, key):
                 if column not in columns:
                     what = f"There is no column {column!r} in data.columns"
                     yield Problem((*at, key, column), what, nearest(column, columns))
+        for argument, array in (spec.custom.inputs if spec.custom else {}).items():
+            column = array if array in columns else array.rpartition(".")[0]
+            if column not in columns:
+                what = f"There is no column {column or array!r} in data.columns"
+                yield Problem((*at, "custom", "inputs", argument), what, nearest(column or array, columns))
 
 
 def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
-    for column in set(spec.features) - set(spec.encoders):
-        what = f"This model has no encoder for {column!r}"
-        yield Problem((*at, "features", column), what, "Add one or remove this key")
+    yield from _bad_source(at, spec)
+    for column in set(spec.features) - set(recipe.columns_of(spec)):
+        what = f"This model does not read {column!r}"
+        yield Problem((*at, "features", column), what, "Add an encoder for it or remove this key")
     if spec.fusion is not None and len(spec.encoders) < 2:
         what = "A model of one column has nothing to fuse"
         yield Problem((*at, "fusion"), what, "Remove `fusion` or add an encoder")
@@ -183,10 +197,26 @@ def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem
             yield Problem((*at, "train", key), what, "Set data.split.validation, or select: last")
 
 
+def _bad_source(at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
+    """A model is made of encoders or is a custom one; a teacher may come from a run instead."""
+    sources = {"encoders": bool(spec.encoders), "custom": spec.custom is not None}
+    if at[0] == "teachers":
+        sources["run"] = getattr(spec, "run", None) is not None
+    given = [name for name, there in sources.items() if there]
+    if len(given) != 1:
+        choice, kind = " or ".join(f"`{name}`" for name in sources), str(at[0]).removesuffix("s")
+        both = f", not {' and '.join(given)}" if given else ""
+        yield Problem(at, f"A {kind} has exactly one of {choice}{both}", "Keep one of them, or add one")
+    if spec.custom is not None and spec.custom.onnx is not None and not getattr(spec, "trained", False):
+        what = "An ONNX file cannot be trained"
+        yield Problem((*at, "custom", "onnx"), what, "Use it as a teacher, with `trained: true`")
+
+
 def _bad_objectives(recipe: Recipe) -> Iterator[Problem]:
     """A student that learns nothing from its teacher would be called distilled all the same."""
     for name, student in recipe.students.items():
-        if not any(_counts(term.weight) for term in recipe.distill_for(student).losses):
+        distill = recipe.distill_for(student)
+        if not any(_counts(term.weight) for _, term in _terms((), distill)):
             at: KeyPath = ("distill", "losses") if student.distill is None else ("students", name, "distill", "losses")
             what = f"The student {name!r} learns nothing from the teacher: no loss has a weight above 0"
             yield Problem(at, what, "Name a loss of `mmdistill list losses`; the baseline learns without a teacher")
@@ -199,11 +229,13 @@ def _counts(weight: float | LossWeight) -> bool:
 def _bad_signals(recipe: Recipe) -> Iterator[Problem]:
     """Signals of clean rows cannot teach a student that sees other views of them."""
     columns = recipe.data.columns
-    varied = [name for name in recipe.teacher.encoders if columns[name].augment] if recipe.teacher.encoders else []
     for name, student in recipe.students.items():
         if recipe.distill_for(student).signals.store is not True:
             continue
         at: KeyPath = ("students", name, "distill") if student.distill else ("distill",)
+        specs = [recipe.model_specs().get(teacher) for teacher in recipe.teachers_of(name)]
+        read = {column for spec in specs if spec is not None for column in recipe.columns_of(spec)}
+        varied = sorted(column for column in read if columns[column].augment)
         why = f"the column {varied[0]!r}, which the teacher reads, is augmented" if varied else ""
         why = "rows are mixed by train.mixup" if recipe.train_for(student).mixup is not None else why
         if why:

@@ -133,10 +133,10 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
 
 
 def _long_name(data: dict[str, Any], name: str) -> str:
-    """`student.x` as `students.<its name>.x` where a recipe states its only student, or task, in the long form."""
+    """`student.x` as `students.<its name>.x` where a recipe states its only one of a kind in the long form."""
     short, dot, rest = name.partition(".")
     held = data.get(f"{short}s")
-    if short in ("student", "task") and short not in data and isinstance(held, dict) and len(held) == 1:
+    if short in ("student", "task", "teacher") and short not in data and isinstance(held, dict) and len(held) == 1:
         return f"{short}s.{next(iter(held))}{dot}{rest}"
     return name
 

@@ -20,6 +20,10 @@ def recipe_schema() -> dict[str, Any]:
     _point_at(definitions, ("TeacherSpec", "StudentSpec", "ModelSpec"), "fusion", "Fusion")
     _point_at(definitions, ("TrainSpec",), "optimizer", "Optimizer")
     _point_at(definitions, ("TrainSpec",), "schedule", "Schedule")
+    _point_at(definitions, ("DistillSpec",), "combine", "Combination")
+    _point_at(definitions, ("DistillSpec",), "policy", "Policy")
+    definitions["Combination"] = _named(("combination",))
+    definitions["Policy"] = _named(("policy",))
     definitions["Encoder"] = _named(ENCODER_KINDS)
     definitions["Fusion"] = _named(("fusion",))
     definitions["Optimizer"] = _named(("optimizer",))
@@ -89,6 +93,7 @@ def _short_forms(schema: dict[str, Any]) -> None:
     """Accept `task`, `student`, `seeds: 5` and `split: column` as `Recipe.load` does."""
     properties = schema["properties"]
     properties["task"] = {"$ref": "#/$defs/TaskSpec", "description": "Short for one entry of `tasks`."}
+    properties["teacher"] = {"$ref": "#/$defs/TeacherSpec", "description": "Short for one entry of `teachers`."}
     properties["student"] = {"$ref": "#/$defs/StudentSpec", "description": "Short for one entry of `students`."}
     properties["seeds"] = {"anyOf": [properties["seeds"], {"type": "integer", "minimum": 1}]}
     split = schema["$defs"]["DataSpec"]["properties"]["split"]

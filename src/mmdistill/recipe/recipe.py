@@ -28,7 +28,7 @@ from mmdistill.recipe.schema import (
     merge,
 )
 
-SHORT_FORMS = {"task": "tasks", "student": "students"}
+SHORT_FORMS = {"task": "tasks", "teacher": "teachers", "student": "students"}
 
 
 def _seeds(value: Any) -> Any:
@@ -38,14 +38,17 @@ def _seeds(value: Any) -> Any:
 class Recipe(Spec):
     """What to learn from which table, with which teacher and students.
 
-    Short forms: `task` for one entry of `tasks` (named after its target), `student` for one entry of `students`,
-    `seeds: 5` for `[0, 1, 2, 3, 4]`, and a bare name wherever a component has options of its own.
+    Short forms: `task` for one entry of `tasks` (named after its target), `teacher` and `student` for one entry of
+    `teachers` and `students`, `seeds: 5` for `[0, 1, 2, 3, 4]`, and a bare name wherever a component has options of its
+    own.
     """
 
     name: str = Field(description="Name of the run and of its folder.")
     data: DataSpec = Field(description="The table, its columns and its splits.")
     tasks: dict[str, TaskSpec] = Field(min_length=1, description="What is predicted, by name. Short form: `task`.")
-    teacher: TeacherSpec = Field(description="The model that teaches.")
+    teachers: dict[str, TeacherSpec] = Field(
+        default_factory=dict, description="The models that teach, by name. Short form: `teacher`."
+    )
     students: dict[str, StudentSpec] = Field(
         min_length=1, description="The models to ship, by name. Short form: `student`."
     )
@@ -91,9 +94,27 @@ class Recipe(Spec):
         return recipe.resolved()
 
     def model_specs(self) -> dict[str, ModelSpec]:
-        """The teacher and the students by name; an empty teacher (taken from a run) is left out."""
-        specs: dict[str, ModelSpec] = dict(self.students)
-        return {"teacher": self.teacher, **specs} if self.teacher.encoders else specs
+        """The teachers and the students by name, but for teachers of earlier runs, which describe no model."""
+        described = {name: teacher for name, teacher in self.teachers.items() if teacher.run is None}
+        return {**described, **self.students}
+
+    def columns_of(self, spec: ModelSpec) -> tuple[str, ...]:
+        """The columns that a model reads, sorted; empty for a teacher that is taken from a run."""
+        if spec.custom is None:
+            return tuple(sorted(spec.encoders))
+        if not spec.custom.inputs:
+            return tuple(self.data.columns)
+        known = self.data.columns
+        return tuple(
+            sorted({name if name in known else name.rpartition(".")[0] for name in spec.custom.inputs.values()})
+        )
+
+    def teachers_of(self, student: str) -> tuple[str, ...]:
+        """The names of the models that a student learns from."""
+        spec = self.students[student]
+        if self.distill_for(spec).policy.name in ("mutual", "own_past"):
+            return ()
+        return tuple(spec.teacher or self.teachers)
 
     def train_for(self, spec: ModelSpec) -> TrainSpec:
         """`train` with the model's own differences."""

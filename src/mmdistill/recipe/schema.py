@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from mmdistill import catalog
 from mmdistill.recipe.custom import CustomSpec
+from mmdistill.recipe.loss_weight import LossWeight
 from mmdistill.recipe.spec import Spec
 
 
@@ -181,29 +182,18 @@ class ModelSpec(Spec):
     head_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the head.")
     train: dict[str, Any] = Field(default_factory=dict, description="Keys of `train` that differ for this model.")
 
-
-class LossWeight(Spec):
-    """A weight that changes over training: from `start` to `end` between two fractions of the steps."""
-
-    shape: Literal["linear", "cosine", "step"] = Field(
-        default="linear", description="How the weight goes from start to end."
-    )
-    start: float = Field(default=0.0, ge=0, description="Weight at the beginning.")
-    end: float = Field(default=1.0, ge=0, description="Weight after the change.")
-    begin: float = Field(default=0.0, ge=0, le=1, description="Fraction of all steps at which the change begins.")
-    until: float = Field(
-        default=1.0,
-        ge=0,
-        le=1,
-        description="Fraction of all steps at which the change is complete; `step` jumps at `begin`.",
-    )
+    @model_validator(mode="before")
+    @classmethod
+    def _factory_short_form(cls, value: Any) -> Any:
+        """`factory: package.module:function` beside the other keys stands for `custom: {factory: …}`."""
+        if isinstance(value, Mapping) and "factory" in value and "custom" not in value:
+            rest = {key: item for key, item in value.items() if key != "factory"}
+            return {**rest, "custom": {"factory": value["factory"]}}
+        return value
 
 
-class Taps(Spec):
-    """Which outputs a term compares, where it is not the logits."""
-
-    student: str | None = Field(default=None, description="Tap of the student, such as `fused` or `sound`.")
-    teacher: str | None = Field(default=None, description="Tap of the teacher.")
+def _one_or_several(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
 
 
 class LossTerm(BaseModel):
@@ -213,10 +203,22 @@ class LossTerm(BaseModel):
 
     name: str = Field(description="A loss from `mmdistill list losses`.")
     weight: float | LossWeight = Field(default=1.0, description="A number, or a change over training.")
-    taps: Taps | None = Field(default=None, description="Which outputs are compared.")
+    taps: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="Which outputs are compared, where not the usual ones: `student` or `teacher`, or an argument of "
+        "the loss such as `student_image`, → a tap, or a list of taps for an argument that takes several.",
+    )
     task: str | None = Field(default=None, description="Which task's logits, when there are several tasks.")
-    adapter: Literal["auto", "linear", "mlp", "none"] = Field(
-        default="auto", description="Projector from the student's tap to the teacher's, where their sizes differ."
+    adapter: Component = Field(
+        default=Component(name="auto"),
+        description="What joins the student's output to the teacher's where their shapes differ: auto, none, or one of "
+        "`mmdistill list adapters` with its options.",
+    )
+    transforms: list[Component] = Field(
+        default_factory=list, description="What is done to the logits of both sides first, in this order."
+    )
+    sample_weight: Annotated[list[Component], BeforeValidator(_one_or_several)] = Field(
+        default_factory=list, description="What makes some rows count more than others; several multiply."
     )
 
     @model_validator(mode="before")
@@ -249,8 +251,8 @@ class StageSpec(Spec):
     )
     freeze: list[str] = Field(
         default_factory=list,
-        description="Parts of the student that do not learn, by path: `heads`, `encoders.image`, and `terms.<name>` for "
-        "what a loss has learnt in an earlier stage.",
+        description="Parts of the student that do not learn, by path: `heads`, `encoders.image`, and `terms.<name>` "
+        "for what a loss has learnt in an earlier stage.",
     )
 
 
@@ -261,6 +263,11 @@ class DistillSpec(Spec):
         default_factory=lambda: [LossTerm.model_validate({"name": "kd", "temperature": 4.0})], description="The terms."
     )
     supervised: float | LossWeight = Field(default=1.0, description="Weight of the loss on the targets.")
+    balance: Literal["none", "gradient_norm"] = Field(
+        default="none",
+        description="gradient_norm: terms are rescaled now and then so that the norms of their gradients stand to each "
+        "other as their weights do.",
+    )
     signals: SignalsSpec = Field(default_factory=SignalsSpec, description="Where the teacher's outputs come from.")
     combine: Component = Field(
         default=Component(name="mean"), description="How the logits of several teachers become one."
@@ -273,6 +280,16 @@ class DistillSpec(Spec):
     stages: list[StageSpec] = Field(
         default_factory=list, description="Parts of the training with objectives of their own, one after the other."
     )
+
+    def for_stage(self, stage: StageSpec) -> DistillSpec:
+        """The objective of one of the stages."""
+        changes = {"losses": stage.losses, "supervised": stage.supervised}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return self.model_copy(update={**given, "stages": []})
+
+    def in_stages(self) -> list[DistillSpec]:
+        """The objectives, one after the other: one, unless there are stages."""
+        return [self.for_stage(stage) for stage in self.stages] or [self]
 
 
 class TeacherSpec(ModelSpec):
@@ -290,10 +307,6 @@ class TeacherSpec(ModelSpec):
         description="Also train a control teacher of the student's own columns and a student of it, to tell what the "
         "other columns add from what unlabelled rows add.",
     )
-
-
-def _one_or_several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class StudentSpec(ModelSpec):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 from mmdistill import __version__
 from mmdistill.data.splits import Splits
@@ -21,8 +22,8 @@ from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
 from mmdistill.models.inference import collect
 from mmdistill.models.multimodal import MultimodalModel
-from mmdistill.run.learn import Workshop
 from mmdistill.run.plan import Comparison, PlannedModel
+from mmdistill.run.workshop import Workshop
 from mmdistill.tasks.task import Task
 
 Array = np.ndarray[Any, Any]
@@ -51,7 +52,8 @@ def measure(shop: Workshop) -> dict[str, Any]:
         planned.name: {
             "role": planned.role,
             "label": _label(planned, cost["columns"]),
-            "teacher": planned.teacher,
+            "teacher": planned.teachers[0] if len(planned.teachers) == 1 else None,
+            "teachers": list(planned.teachers),
             **cost,
             "runs": [measured[planned.name, seed].record for seed in planned.seeds],
         }
@@ -61,7 +63,8 @@ def measure(shop: Workshop) -> dict[str, Any]:
     gains = [_gain(shop, comparison, measured) for comparison in shop.plan.comparisons]
     main = next((gain for gain in gains if gain["compared_with"] == "baseline"), None)
     student = next(planned.name for planned in shop.plan.models if planned.role == "student")
-    teacher_score, student_score = (_mean(models[name], shop.primary_metric) for name in ("teacher", student))
+    teacher = next(iter(shop.recipe.teachers), None)
+    scores = [None if name is None else _mean(models[name], shop.primary_metric) for name in (teacher, student)]
     return {
         "format": FORMAT,
         "name": shop.recipe.name,
@@ -74,8 +77,8 @@ def measure(shop: Workshop) -> dict[str, Any]:
         "models": models,
         "gain": main,
         "gains": gains,
-        "retained": retained(student_score, teacher_score, shop.higher_is_better),
-        "compression": models["teacher"]["parameters"] / max(1, models[student]["parameters"]),
+        "retained": retained(scores[1], scores[0], shop.higher_is_better),
+        "compression": models[teacher]["parameters"] / max(1, models[student]["parameters"]) if teacher else None,
         "majority": majority,
         "data": shop.dataset.facts(),
         "seeds": list(shop.recipe.seeds),
@@ -210,18 +213,26 @@ def _cost(shop: Workshop, planned: PlannedModel) -> dict[str, Any]:
 
 
 def _add_agreement(shop: Workshop, measured: Mapping[tuple[str, int], Measured]) -> None:
-    """How far each model that learnt from a teacher gives that teacher's answers."""
+    """How far each model that learnt from others gives their answers: the mean of their probabilities."""
     name = shop.primary_task
     if "classes" not in shop.dataset.states[name]:
         return
     targets = shop.dataset.targets_of(name, shop.dataset.splits.test)
     for planned in shop.plan.models:
-        if planned.teacher is None:
+        if not planned.teachers:
             continue
         for seed in planned.seeds:
-            teacher = measured[planned.teacher, shop.teacher_seed(planned.teacher, seed)]
+            taught = [measured[one, shop.teacher_seed(one, seed)].logits[name] for one in planned.teachers]
             own = measured[planned.name, seed]
-            own.record["agreement"] = agreement(own.logits[name], teacher.logits[name], targets)
+            own.record["agreement"] = agreement(own.logits[name], _mean_logits(taught), targets)
+
+
+def _mean_logits(logits: Sequence[Array]) -> Array:
+    """The logits of the mean of the probabilities; those of one model as they are."""
+    if len(logits) == 1:
+        return logits[0]
+    mean: Array = logsumexp([log_softmax(one, axis=-1) for one in logits], axis=0) - np.log(len(logits))
+    return mean
 
 
 def _gain(shop: Workshop, comparison: Comparison, measured: Mapping[tuple[str, int], Measured]) -> dict[str, Any]:

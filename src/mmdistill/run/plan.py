@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmdistill.recipe import Recipe
-from mmdistill.recipe.schema import DistillSpec, ModelSpec, StopSpec, StudentSpec
+from mmdistill.recipe.schema import DistillSpec, ModelSpec, StopSpec, StudentSpec, TeacherSpec
 
-Role = Literal["teacher", "student", "baseline", "control"]
+Role = Literal["teacher", "student", "baseline", "control", "peer"]
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,27 @@ class PlannedModel:
         role: what it is for.
         spec: what it is made of.
         seeds: one training each.
-        teacher: name of the model whose signals it learns from, if any.
-        distill: its objective, if it learns from a teacher.
+        teachers: names of the models whose signals it learns from, finished before it or trained along with it.
+        distill: its objective, if it learns from another model or from its own past.
         beside: for a baseline or a control, the student whose budget it gets.
+        group: names of the models that are trained in one training with it, itself included; empty when it is alone.
+        starts_from: the trained model whose weights it begins with.
     """
 
     name: str
     role: Role
     spec: ModelSpec
     seeds: tuple[int, ...]
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     distill: DistillSpec | None = None
     beside: str | None = None
+    group: tuple[str, ...] = ()
+    starts_from: str | None = None
+
+    @property
+    def finished_teachers(self) -> tuple[str, ...]:
+        """The teachers that are trained before it."""
+        return tuple(name for name in self.teachers if name not in self.group)
 
 
 @dataclass(frozen=True)
@@ -55,47 +64,108 @@ class Plan:
 
 
 def plan(recipe: Recipe) -> Plan:
-    """The models of a recipe: the teacher, its controls, and every student with its baseline.
+    """The models of a recipe: the teachers, their controls, and every student with its baseline.
 
     Students of the same architecture, training and columns share one baseline: it would be the same model. Where
     training may stop early it would not, as a baseline takes as many steps as the student it stands beside.
     """
     seeds = tuple(recipe.seeds)
-    teacher_seeds = seeds if recipe.teacher.per_seed and not recipe.teacher.run else seeds[:1]
-    models = [PlannedModel("teacher", "teacher", recipe.teacher, teacher_seeds)]
+    models = [
+        PlannedModel(name, "teacher", spec, _teacher_seeds(spec, seeds)) for name, spec in recipe.teachers.items()
+    ]
     comparisons: list[Comparison] = []
     baselines: dict[str, str] = {}
     controls: dict[tuple[str, ...], str] = {}
-    for name, spec in recipe.students.items():
-        distill = recipe.distill_for(spec)
-        models.append(PlannedModel(name, "student", spec, seeds, "teacher", distill))
+    for name in _in_order(recipe):
+        spec, distill = recipe.students[name], recipe.distill_for(recipe.students[name])
+        models += _student(recipe, name, spec, distill, seeds)
         if spec.baseline:
             train = recipe.train_for(spec)
             key = f"{_architecture(spec)} {train.model_dump_json()}"
             if train.stop != StopSpec():
                 key += f" of {name}"
             if key not in baselines:
-                baselines[key] = _beside(name, "baseline")
+                baselines[key] = beside(name, "baseline")
                 models.append(PlannedModel(baselines[key], "baseline", spec, seeds, beside=name))
             comparisons.append(Comparison(name, baselines[key]))
-        if recipe.teacher.control:
+        for teacher in (one for one in recipe.teachers.values() if one.control):
             columns = tuple(spec.encoders)
             if columns not in controls:
-                controls[columns] = _beside(name, "control-teacher")
-                models.append(PlannedModel(controls[columns], "control", _only(recipe.teacher, columns), teacher_seeds))
-            control = _beside(name, "control")
-            models.append(PlannedModel(control, "control", spec, seeds, controls[columns], distill, beside=name))
+                controls[columns] = beside(name, "control-teacher")
+                of_these = PlannedModel(controls[columns], "control", _only(teacher, columns), models[0].seeds)
+                models.append(of_these)
+            control = beside(name, "control")
+            models.append(PlannedModel(control, "control", spec, seeds, (controls[columns],), distill, beside=name))
             comparisons.append(Comparison(name, control))
     return Plan(tuple(models), tuple(comparisons))
 
 
-def _beside(student: str, what: str) -> str:
+def _teacher_seeds(spec: TeacherSpec, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """A teacher that is not trained here has no seeds to choose from."""
+    trained_here = spec.run is None and not spec.trained
+    return seeds if spec.per_seed and trained_here else seeds[:1]
+
+
+def _in_order(recipe: Recipe) -> list[str]:
+    """The students, each after those it learns from; otherwise as the recipe names them."""
+    ordered: list[str] = []
+
+    def add(name: str) -> None:
+        for teacher in recipe.teachers_of(name):
+            if teacher in recipe.students:
+                add(teacher)
+        if name not in ordered:
+            ordered.append(name)
+
+    for name in recipe.students:
+        add(name)
+    return ordered
+
+
+def _student(
+    recipe: Recipe, name: str, spec: StudentSpec, distill: DistillSpec, seeds: tuple[int, ...]
+) -> list[PlannedModel]:
+    """A student, and the models that are trained along with it and would not be trained otherwise."""
+    policy = distill.policy.name
+    if policy == "own_past":
+        return [PlannedModel(name, "student", spec, seeds, distill=distill, group=(name,))]
+    if policy == "co_trained":
+        (teacher,) = recipe.teachers_of(name)
+        along = beside(name, "co-trained")
+        group = (name, along)
+        own: ModelSpec = recipe.teachers[teacher] if teacher in recipe.teachers else recipe.students[teacher]
+        teaching = PlannedModel(
+            along, "peer", own, seeds, (name,), _for_teacher(distill), group=group, starts_from=teacher
+        )
+        return [PlannedModel(name, "student", spec, seeds, (along,), distill, group=group), teaching]
+    if policy == "mutual":
+        peers = tuple(one for one in recipe.students if recipe.distill_for(recipe.students[one]).policy.name == policy)
+        if len(peers) > 1:
+            others = tuple(one for one in peers if one != name)
+            return [PlannedModel(name, "student", spec, seeds, others, distill, group=peers)]
+        peer = beside(name, "peer")
+        return [
+            PlannedModel(name, "student", spec, seeds, (peer,), distill, group=(name, peer)),
+            PlannedModel(peer, "peer", spec, seeds, (name,), distill, group=(name, peer)),
+        ]
+    return [PlannedModel(name, "student", spec, seeds, recipe.teachers_of(name), distill)]
+
+
+def _for_teacher(distill: DistillSpec) -> DistillSpec:
+    """What a teacher that goes on learning learns from: its student, and the targets."""
+    options = distill.policy.options("policy")
+    changes = {"supervised": options.supervised, "losses": options.losses or distill.losses}
+    return distill.model_copy(update=changes)
+
+
+def beside(student: str, what: str) -> str:
     """`baseline` beside `student`, `text-baseline` beside `text`."""
     return what if student == "student" else f"{student}-{what}"
 
 
 def _architecture(spec: StudentSpec) -> str:
-    return spec.model_dump_json(exclude={"distill", "baseline", "train"})
+    """What a baseline has of a student. A head that is the teacher's is no part of it: that is distillation."""
+    return spec.model_dump_json(exclude={"distill", "baseline", "train", "teacher", "head"})
 
 
 def _only(teacher: ModelSpec, columns: tuple[str, ...]) -> ModelSpec:

@@ -19,12 +19,13 @@ from mmdistill.doctor import versions
 from mmdistill.errors import InputError
 from mmdistill.files import disk_errors, read_json, write_json
 from mmdistill.recipe import Recipe
-from mmdistill.run.borrowed import borrow_teacher, caution, keep_borrowed
+from mmdistill.run.borrowed import borrow_teachers, caution, keep_borrowed
 from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.folder import DATA, RunFolder, open_run
-from mmdistill.run.learn import Workshop, learn, rehearse
+from mmdistill.run.learn import learn, rehearse
 from mmdistill.run.measure import measure
 from mmdistill.run.plan import plan
+from mmdistill.run.workshop import Workshop
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.progress import Silent, progress_for
 
@@ -58,9 +59,9 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     console = Console(stderr=True, quiet=not progress)
     seconds = _Clock(folder.path / "seconds.json")
     accelerator = make_accelerator(recipe.compute)
-    borrowed = borrow_teacher(recipe)
+    borrowed = borrow_teachers(recipe)
     with seconds.of("preparation"):
-        extra = borrowed.features if borrowed is not None else []
+        extra = [feature for teacher in borrowed.values() for feature in teacher.features]
         dataset = load_dataset(recipe, _shown_preparation(console) if progress else None, extra)
     for note in dataset.prepared.notes:
         console.print(f"Note: {note}")
@@ -70,10 +71,11 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     shown = progress_for(console) if progress else Silent()
     shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
     cautions = []
-    if borrowed is not None:
-        keep_borrowed(shop, borrowed)
-        cautions = [text for text in [caution(shop, borrowed)] if text]
-        for text in cautions:
+    for name, teacher in borrowed.items():
+        keep_borrowed(shop, name, teacher)
+        text = caution(shop, teacher)
+        if text:
+            cautions.append(text)
             console.print(f"Caution: {text}")
     rehearse(shop)
     for planned in shop.plan.models:

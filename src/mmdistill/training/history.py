@@ -34,7 +34,7 @@ class History:
         """Take the rows of a checkpoint; what the file holds beyond them will be made again."""
         self.rows = [dict(row) for row in rows]
         if self._path is not None and self.rows:
-            write_text(self._path, _lines([list(self.rows[0]), *map(_cells, self.rows)]))
+            write_history(self._path, self.rows)
         elif self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -48,6 +48,11 @@ class History:
         else:
             with disk_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
                 stream.write(_lines([_cells(row)]))
+
+
+def write_history(path: Path, rows: Sequence[Row]) -> None:
+    """A history in one go; all rows have the same columns."""
+    write_text(path, _lines([list(rows[0]), *map(_cells, rows)]))
 
 
 def average(readings: Sequence[Reading]) -> dict[str, float | None]:

@@ -225,6 +225,7 @@ class _Loop:
         if scaler is not None:
             scaler.update()
         self.state.step += 1
+        self.phase.after_step(self.state.step)
 
     def gradients(self) -> list[Tensor]:
         """The gradients that the last backward passes left."""

@@ -18,6 +18,11 @@ from mmdistill.recipe.schema import TrainSpec
 from mmdistill.training.optimizers import make_optimizer
 
 Step = Callable[[TensorDict, int], Terms]
+Sight = Callable[[TensorDict, int], dict[str, Tensor]]
+
+
+def nothing(step: int) -> None:
+    """What most phases do after an optimiser step."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,14 @@ class Phase:
         optimizers: by name; all take a step at the end of each group of accumulated batches.
         step: gives the terms of a batch at an optimiser step, counted from 0. It runs under autocast and must not
             synchronise with the device.
+        after_step: called after each optimiser step with its number, counted from 1.
     """
 
     name: str
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, Optimizer]
     step: Step
+    after_step: Callable[[int], None] = nothing
 
     def parameters(self) -> list[Tensor]:
         """What the optimisers train, each once."""
@@ -85,19 +92,37 @@ def student_phase(
         device: where the modules are moved to before the optimiser is made.
     """
     modules = nn.ModuleDict({"model": model, "objective": objective}).to(device)
+    see = sight(model, modality_dropout, always_present, seed)
+
+    def step(batch: TensorDict, index: int) -> Terms:
+        outputs = see(batch, index)
+        said = signals(batch) if signals is not None else {}
+        return objective(batch, outputs, said, index)
+
+    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
+    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step)
+
+
+def sight(model: nn.Module, modality_dropout: float, always_present: Collection[str], seed: int) -> Sight:
+    """A function from a batch and the number of the step to what a model makes of it while it learns.
+
+    Args:
+        model: called as ``model(features, present)``.
+        modality_dropout: see `student_phase`.
+        always_present: see `student_phase`.
+        seed: of the modality dropout.
+    """
     columns: list[str] = list(getattr(model, "columns", ()))
     unsure = [column for column in columns if column not in always_present]
 
-    def step(batch: TensorDict, index: int) -> Terms:
+    def see(batch: TensorDict, index: int) -> dict[str, Tensor]:
         present = batch["present"]
         if modality_dropout:
             mine = {column: present[column] for column in (columns or present.keys())}
             present = drop(mine, seed, batch["row"], index, modality_dropout)
         elif columns:
             present = {column: present[column] for column in unsure}
-        outputs = model(batch["features"], present)
-        said = signals(batch) if signals is not None else {}
-        return objective(batch, outputs, said, index)
+        outputs: dict[str, Tensor] = model(batch["features"], present)
+        return outputs
 
-    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
-    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step)
+    return see

@@ -1,0 +1,1 @@
+"""How the logits of several teachers become one."""

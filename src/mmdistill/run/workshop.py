@@ -1,0 +1,111 @@
+"""What the training of every model of a run needs: its data, its folder, its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from mmdistill.errors import InputError
+from mmdistill.models.inference import collect
+from mmdistill.models.multimodal import MultimodalModel, build_model
+from mmdistill.models.saving import load_model
+from mmdistill.models.tap_names import logits_tap
+from mmdistill.recipe import Recipe
+from mmdistill.run.dataset import Dataset
+from mmdistill.run.folder import RunFolder
+from mmdistill.run.plan import Plan, PlannedModel
+from mmdistill.training.progress import Progress
+
+PEER_SEED = 10_007
+"""Added to a seed for the first weights of a peer of the same kind, which would otherwise be its student's twin."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the training of every model of a run needs."""
+
+    recipe: Recipe
+    plan: Plan
+    folder: RunFolder
+    dataset: Dataset
+    accelerator: Accelerator
+    progress: Progress
+
+    @property
+    def device(self) -> torch.device:
+        """Where models are trained."""
+        return self.accelerator.device
+
+    @property
+    def primary_task(self) -> str:
+        """The task whose primary metric selects models and states the gain: the first."""
+        return next(iter(self.dataset.tasks))
+
+    @property
+    def primary_metric(self) -> str:
+        """Name of that metric; with several tasks the task's name stands in front."""
+        metric = self.dataset.tasks[self.primary_task].primary
+        return metric if len(self.dataset.tasks) == 1 else f"{self.primary_task}/{metric}"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of that metric."""
+        task = self.dataset.tasks[self.primary_task]
+        return task.directions[task.primary]
+
+    @property
+    def always_present(self) -> list[str]:
+        """Columns that every row has."""
+        return [column for column, present in self.dataset.prepared.present.items() if bool(present.all())]
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What a checkpoint of any training of the run must agree with."""
+        return {"data": self.dataset.prepared.fingerprint, "recipe": self.recipe.digest()}
+
+    def logits_tap(self, task: str) -> str:
+        """The tap of a task's logits."""
+        return logits_tap(task, tuple(self.dataset.tasks))
+
+    def trained(self, name: str, seed: int) -> tuple[MultimodalModel, dict[str, Any]]:
+        """A finished model of the run and its card."""
+        return load_model(self.folder.seed(name, seed), self.device)
+
+    def teacher_seed(self, name: str, seed: int) -> int:
+        """The seed of the teacher that a student of `seed` learns from."""
+        seeds = self.plan.model(name).seeds
+        return seed if seed in seeds else seeds[0]
+
+
+def new_model(shop: Workshop, planned: PlannedModel, seed: int) -> MultimodalModel:
+    """An untrained model of a recipe; its weights depend on the specification and the seed alone."""
+    dataset, spec = shop.dataset, planned.spec
+    heads = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
+    return build_model(spec, dataset.infos(spec), heads, seed if planned.role != "peer" else seed + PEER_SEED)
+
+
+def validator(shop: Workshop, model: MultimodalModel) -> Callable[[], float] | None:
+    """The validation score of a model as a function; None where there are no validation rows."""
+    rows = shop.dataset.splits.validation
+    if not len(rows):
+        return None
+    name = shop.primary_task
+    task, state, tap = shop.dataset.tasks[name], shop.dataset.states[name], shop.logits_tap(name)
+    loader = shop.dataset.clean_loader(rows, model.feature_names, shop.device)
+    targets = shop.dataset.targets_of(name, rows)
+
+    def validate() -> float:
+        score = task.quick_metrics(collect(model, loader, [tap])[tap], targets, state)[task.primary]
+        if score is None:
+            raise InputError(
+                f"The metric {task.primary!r} is not defined on the validation rows",
+                where="data.split",
+                fix="Give the validation split rows of every class, or choose another primary metric",
+            )
+        return score
+
+    return validate

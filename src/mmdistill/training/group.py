@@ -1,0 +1,99 @@
+"""Models that learn in one training, each from what the others say in the same step.
+
+Zhang, Xiang, Hospedales, Lu, "Deep Mutual Learning", CVPR 2018, arXiv:1706.00384; a teacher that goes on learning
+beside its student, as in Huo et al., "C2KD", CVPR 2024, is a group of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from mmdistill.distill.objective import Objective
+from mmdistill.distill.own_past import OwnPast
+from mmdistill.distill.several import side_by_side
+from mmdistill.distill.terms import Terms
+from mmdistill.recipe.schema import TrainSpec
+from mmdistill.training.optimizers import make_optimizer
+from mmdistill.training.phase import Phase, sight
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One model of a group.
+
+    Args:
+        model: called as ``model(features, present)``.
+        objective: bound to the taps of the participants that it learns from: their own names where there is one,
+            `<participant>:<tap>` where there are several.
+        teachers: names of those participants.
+        past: the average of its own weights, where that teaches it instead.
+        modality_dropout: chance, per row and column, that the model is not shown the column.
+    """
+
+    model: nn.Module
+    objective: Objective
+    teachers: tuple[str, ...] = ()
+    past: OwnPast | None = None
+    modality_dropout: float = 0.0
+
+
+def group_phase(
+    name: str,
+    participants: Mapping[str, Participant],
+    train: TrainSpec,
+    *,
+    always_present: Collection[str] = (),
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Phase:
+    """The phase of models that teach each other, or of one that its own past teaches.
+
+    Every model runs once a step; what the others hear of it carries no gradient. The terms of participant `a` are
+    called `a/<term>` where there are several.
+
+    Args:
+        name: of the training.
+        participants: by name.
+        train: optimiser and learning rate of all.
+        always_present: columns that every training row has; they need no masking.
+        seed: of the modality dropout.
+        device: where the modules are moved to before the optimiser is made.
+    """
+    modules = nn.ModuleDict(
+        {
+            f"{who}-{part}": module
+            for who, one in participants.items()
+            for part, module in (("model", one.model), ("objective", one.objective), ("past", one.past))
+            if module is not None
+        }
+    ).to(device)
+    see = {who: sight(one.model, one.modality_dropout, always_present, seed) for who, one in participants.items()}
+    alone = len(participants) == 1
+
+    def step(batch: TensorDict, index: int) -> Terms:
+        outputs = {who: look(batch, index) for who, look in see.items()}
+        parts: dict[str, Tensor] = {}
+        for who, one in participants.items():
+            said = one.past(batch) if one.past is not None else heard(one.teachers, outputs)
+            terms = one.objective(batch, outputs[who], said, index)
+            parts |= {term if alone else f"{who}/{term}": value for term, value in terms.parts.items()}
+        return Terms.sum(parts)
+
+    def after_step(number: int) -> None:
+        for one in participants.values():
+            if one.past is not None:
+                one.past.follow(one.model, number)
+
+    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
+    return Phase(name, dict(modules.items()), {"all": optimizer}, step, after_step)
+
+
+def heard(teachers: Collection[str], outputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What the named participants have just said, without gradient."""
+    said = {who: {tap: value.detach() for tap, value in outputs[who].items()} for who in teachers}
+    return next(iter(said.values())) if len(said) == 1 else side_by_side(said)
