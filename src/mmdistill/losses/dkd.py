@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from mmdistill.errors import InputError
 from mmdistill.losses.families.logits import DKDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.precision import widen
+from mmdistill.losses.probabilities import kl_divergence, softened
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.losses.shapes import check_logits, check_target
+from mmdistill.losses.targets import counted, leave_out, target_index
 
 
 def dkd(
@@ -59,40 +60,20 @@ def dkd(
     check_target(target, student_logits)
     if student_logits.shape[-1] < 2:
         raise InputError("dkd compares the classes beside the target, but the logits have only one class")
-    index = target.clamp(min=0)[..., None]
-    student = _decouple(widen(student_logits) / temperature, index)
-    teacher = _decouple(widen(teacher_logits.detach()) / temperature, index)
-    target_term = _kl_divergence(teacher[0], student[0])
-    other_term = _kl_divergence(teacher[1], student[1])
+    index = target_index(target)
+    student = _decouple(softened(student_logits, temperature), index)
+    teacher = _decouple(softened(teacher_logits.detach(), temperature), index)
+    target_term = kl_divergence(teacher[0], student[0])
+    other_term = kl_divergence(teacher[1], student[1])
     divergence = alpha * target_term + beta * other_term
-    return weighted_mean(divergence, *_counted(target, labelled, weight, mask)) * temperature**2
+    return weighted_mean(divergence, *counted(target, labelled, weight, mask)) * temperature**2
 
 
 def _decouple(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of (target, the rest), shape (…, 2), and over the rest alone, shape (…, C)."""
-    # Finite, so that the target's entry is probability 0 times a finite logarithm rather than 0 · ∞.
-    others = logits.scatter(-1, index, torch.finfo(logits.dtype).min / 4)
-    all_mass = logits.logsumexp(dim=-1, keepdim=True)
-    other_mass = others.logsumexp(dim=-1, keepdim=True)
-    pair = torch.cat((logits.gather(-1, index), other_mass), dim=-1) - all_mass
-    return pair, F.log_softmax(others, dim=-1)
-
-
-def _kl_divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(teacher ‖ student) over the last dimension, both as log-probabilities."""
-    return (teacher.exp() * (teacher - student)).sum(dim=-1)
-
-
-def _counted(
-    target: Tensor, labelled: Tensor | None, weight: Tensor | None, mask: Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """The row weight and the position mask with everything taken out that has no target."""
-    if labelled is not None:
-        weight = labelled if weight is None else weight * labelled
-    known = target >= 0
-    if target.dim() == 1:
-        return known if weight is None else weight * known, None
-    return weight, known if mask is None else mask & known
+    others = leave_out(logits, index)
+    pair = torch.cat((logits.gather(-1, index), others.logsumexp(dim=-1, keepdim=True)), dim=-1)
+    return F.log_softmax(pair, dim=-1), F.log_softmax(others, dim=-1)
 
 
 class DKD(DistillationLoss):

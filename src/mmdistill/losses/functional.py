@@ -1,4 +1,4 @@
-"""The pure functions of the distillation losses by their catalog names: ``functional.kd(student_logits, ...)``."""
+"""The pure functions of losses and logit transforms by their catalog names: ``functional.kd(student_logits, ...)``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _entries() -> list[catalog.Entry]:
+    return [*catalog.entries("loss"), *catalog.entries("transform")]
+
+
 def __getattr__(name: str) -> Callable[..., Tensor]:
     if not name.startswith("_"):
-        for entry in catalog.entries("loss"):
+        for entry in _entries():
             if entry.name == name:
                 module = importlib.import_module(entry.target.partition(":")[0])
                 function: Callable[..., Tensor] = getattr(module, name)
@@ -23,4 +27,4 @@ def __getattr__(name: str) -> Callable[..., Tensor]:
 
 
 def __dir__() -> list[str]:
-    return [entry.name for entry in catalog.entries("loss")]
+    return [entry.name for entry in _entries()]

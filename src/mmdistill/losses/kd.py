@@ -6,11 +6,10 @@ Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arX
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmdistill.losses.families.logits import KDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.precision import widen
+from mmdistill.losses.probabilities import kl_divergence, log_probabilities
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.losses.shapes import check_logits
 
@@ -43,10 +42,9 @@ def kd(
         InputError: when the shapes do not belong together.
     """
     check_logits(student_logits, teacher_logits)
-    student = F.log_softmax(widen(student_logits) / temperature, dim=-1)
-    teacher = F.log_softmax(widen(teacher_logits.detach()) / temperature, dim=-1)
-    divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
-    return weighted_mean(divergence, weight, mask) * temperature**2
+    student = log_probabilities(student_logits, temperature)
+    teacher = log_probabilities(teacher_logits.detach(), temperature)
+    return weighted_mean(kl_divergence(teacher, student), weight, mask) * temperature**2
 
 
 class KD(DistillationLoss):

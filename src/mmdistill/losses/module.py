@@ -1,22 +1,20 @@
-"""The base of every distillation loss module: typed options, from a recipe or as keywords."""
+"""The base of every distillation loss module: typed options, and parts that are made once shapes are known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import torch
-from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmdistill.catalog import Options
-from mmdistill.errors import InputError, nearest
+from mmdistill.losses.options_module import OptionsModule
 
 Shape: TypeAlias = tuple[int | None, ...]
 """Shape of one row of an input; None stands for a length that differs from batch to batch."""
 
 
-class DistillationLoss(nn.Module):
+class DistillationLoss(OptionsModule):
     """A distillation loss as a module.
 
     ``KD(KDOptions(temperature=2.0))`` is what a recipe builds, ``KD(temperature=2.0)`` what one writes by hand. The
@@ -29,16 +27,6 @@ class DistillationLoss(nn.Module):
     Raises:
         InputError: when a keyword is unknown or a value is out of its range.
     """
-
-    options_type: ClassVar[type[Options]]
-
-    def __init__(self, options: Options | None = None, **values: Any) -> None:
-        super().__init__()
-        if options is not None and values:
-            raise InputError("Options were given both as an object and as keywords", where=type(self).__name__)
-        self.options: Any = options if options is not None else self._from_keywords(values)
-        for name in self.options_type.model_fields:
-            setattr(self, name, getattr(self.options, name))
 
     def build(
         self,
@@ -81,20 +69,3 @@ class DistillationLoss(nn.Module):
         seed: int,
     ) -> None:
         """What `build` does in a loss that has parts; first weights come from PyTorch's generator, seeded already."""
-
-    @classmethod
-    def _from_keywords(cls, values: dict[str, Any]) -> Options:
-        try:
-            return cls.options_type.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            unknown = first["type"] == "extra_forbidden"
-            raise InputError(
-                f"There is no option {key!r}" if unknown else f"{first['msg']}, not {first['input']!r}",
-                where=f"{cls.__name__}(...)" if unknown else f"{cls.__name__}({key}=...)",
-                fix=nearest(key, list(cls.options_type.model_fields)) if unknown else "",
-            ) from error
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options_type.model_fields)

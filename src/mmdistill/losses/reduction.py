@@ -22,19 +22,32 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None, mask: Tensor | N
     Raises:
         InputError: when the shapes do not belong together.
     """
+    weights = position_weights(values, weight, mask)
+    if weights is None:
+        return values.sum() / max(values.numel(), 1)
+    total = weights.sum()
+    # Not a smallest divisor: its inverse in the gradient, times a loss weight, would overflow to 0 · ∞.
+    return (values * weights).sum() / torch.where(total > 0, total, 1)
+
+
+def position_weights(values: Tensor, weight: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    """The weight of every value, in the shape and the precision of the values; none when all count alike.
+
+    Args:
+        values: (B,) one value a row, or (B, L) one value a position.
+        weight: (B,) weight of each row, not negative.
+        mask: (B, L), true at positions that count.
+
+    Raises:
+        InputError: when the shapes do not belong together.
+    """
     if mask is not None and mask.shape != values.shape:
         raise InputError(f"The mask has shape {tuple(mask.shape)}, the values it selects from {tuple(values.shape)}")
     if weight is not None and weight.shape != values.shape[:1]:
         raise InputError(f"The weight has shape {tuple(weight.shape)}, but there are {values.shape[0]} rows")
-    if weight is None and mask is None:
-        return values.sum() / max(values.numel(), 1)
     if weight is None:
-        assert mask is not None
-        weights = mask.to(values.dtype)
-    else:
-        weights = weight.to(values.dtype)
-        if values.dim() == 2:
-            weights = weights[:, None].expand_as(values) if mask is None else weights[:, None] * mask
-    total = weights.sum()
-    # Not a smallest divisor: its inverse in the gradient, times a loss weight, would overflow to 0 · ∞.
-    return (values * weights).sum() / torch.where(total > 0, total, 1)
+        return None if mask is None else mask.to(values.dtype)
+    weights = weight.to(values.dtype)
+    if values.dim() == 1:
+        return weights
+    return weights[:, None].expand_as(values) if mask is None else weights[:, None] * mask

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmdistill.losses.families.logits import SoftCrossEntropyOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.precision import widen
+from mmdistill.losses.probabilities import log_probabilities, probabilities
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.losses.shapes import check_logits
 
@@ -48,8 +47,8 @@ def soft_cross_entropy(
         InputError: when the shapes do not belong together.
     """
     check_logits(student_logits, teacher_logits)
-    student = F.log_softmax(widen(student_logits) / temperature, dim=-1)
-    teacher = F.softmax(widen(teacher_logits.detach()) / temperature, dim=-1)
+    student = log_probabilities(student_logits, temperature)
+    teacher = probabilities(teacher_logits.detach(), temperature)
     mean = weighted_mean(-(teacher * student).sum(dim=-1), weight, mask)
     return mean * temperature**2 if scale == "temperature_squared" else mean
 
