@@ -12,8 +12,9 @@ from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
 from mmdistill.models.column_modules import ColumnModules
 from mmdistill.models.fusion.build import build_fusion
+from mmdistill.models.layers.mlp import projection
 from mmdistill.models.masking import where_true
-from mmdistill.models.tap_names import logits_tap, mask_tap, refuse_clashes
+from mmdistill.models.tap_names import logits_tap, mask_tap, numbered_tap, refuse_clashes
 from mmdistill.models.tap_shapes import tap_shapes
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class MultimodalModel(nn.Module):
         self.encoders = ColumnModules({column: _encoder(info, spec) for column, info in self.features.items()})
         self.dims = {column: cast(int, encoder.dim) for column, encoder in self.encoders.items()}
         self.fusion = build_fusion(spec.fusion, self.dims)
-        dim = cast(int, self.fusion.dim)
+        self.projection = projection(cast(int, self.fusion.dim), spec.projection) if spec.projection else nn.Identity()
+        dim = spec.projection or cast(int, self.fusion.dim)
         self.head_dropout = nn.Dropout(spec.head_dropout)
         self.heads = ColumnModules({task: _head(head, dim) for task, head in heads.items()})
         self._logits = {task: logits_tap(task, tuple(heads)) for task in heads}
@@ -90,14 +92,16 @@ class MultimodalModel(nn.Module):
 
         Returns:
             tap → tensor: `logits` (or `<task>.logits` with several tasks), `fused` (B, dim), `<column>` (B, dim), and
-            where an encoder has them `<column>.tokens` (B, L, dim) with `<column>.tokens.mask` (B, L) and
-            `<column>.maps` (B, C, …). What belongs to a column that a row lacks is zero or masked, but for `maps`,
-            which are those of an input of zeros.
+            where an encoder has them `<column>.tokens` (B, L, dim) with `<column>.tokens.mask` (B, L),
+            `<column>.maps` (B, C, …), `<column>.stages.0`, `<column>.stages.1`… (B, C, …), the maps at the end of each
+            stage, and `<column>.layers.0`… (B, L, dim) with `<column>.layers.0.mask`…, the tokens after each layer.
+            What belongs to a column that a row lacks is zero or masked, but for maps, which are those of an input of
+            zeros.
         """
         whose = _present(self, features, present)
         masked = set() if present is None else set(present.keys())
         outputs, embeddings, tokens, masks = self._encode(features, whose, masked)
-        outputs["fused"] = fused = self.fusion(embeddings, tokens, masks, whose)
+        outputs["fused"] = fused = self.projection(self.fusion(embeddings, tokens, masks, whose))
         for task, head in self.heads.items():
             outputs[self._logits[task]] = head(self.head_dropout(fused))
         return outputs
@@ -123,13 +127,13 @@ class MultimodalModel(nn.Module):
             embedding = where_true(rows, encoded.embedding) if column in masked else encoded.embedding
             outputs[column] = embeddings[column] = embedding
             if encoded.tokens is not None:
-                mask = rows.unsqueeze(1).expand(encoded.tokens.shape[:2])
-                masks[column] = mask if encoded.mask is None else mask & encoded.mask
+                masks[column] = _token_mask(rows, encoded.tokens, encoded.mask)
                 tokens[column] = encoded.tokens
                 outputs[f"{column}.tokens"] = encoded.tokens
                 outputs[mask_tap(f"{column}.tokens")] = masks[column]
             if encoded.maps is not None:
                 outputs[f"{column}.maps"] = encoded.maps
+            outputs.update(_inner(column, rows, encoded))
         return outputs, embeddings, tokens, masks
 
 
@@ -219,6 +223,23 @@ def _visible(arrays: Arrays, rows: Tensor) -> dict[str, Tensor]:
         }
     mask = arrays["mask"] & rows.unsqueeze(1)
     return {name: mask if name == "mask" else values for name, values in arrays.items()}
+
+
+def _token_mask(rows: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Bool (B, L): the tokens that are real, in the rows that have the column."""
+    there = rows.unsqueeze(1).expand(tokens.shape[:2])
+    return there if mask is None else there & mask
+
+
+def _inner(column: str, rows: Tensor, encoded: Encoded) -> Outputs:
+    """What an encoder has computed on its way, as taps."""
+    inner = {numbered_tap(column, "stages", number): maps for number, maps in enumerate(encoded.stages)}
+    if encoded.layers:
+        mask = _token_mask(rows, encoded.layers[0], encoded.mask)
+        for number, tokens in enumerate(encoded.layers):
+            tap = numbered_tap(column, "layers", number)
+            inner |= {tap: tokens, mask_tap(tap): mask}
+    return inner
 
 
 def _nothing(model: MultimodalModel, rows: Tensor, dim: int) -> Tensor:

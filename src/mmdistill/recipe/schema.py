@@ -179,6 +179,9 @@ class ModelSpec(Spec):
         lt=1,
         description="Chance, per row and column, to hide a column while training; one always stays.",
     )
+    projection: int | None = Field(
+        default=None, ge=1, description="Width that `fused` is brought to by a small network, as part of the model."
+    )
     head_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in front of the head.")
     train: dict[str, Any] = Field(default_factory=dict, description="Keys of `train` that differ for this model.")
 

@@ -23,6 +23,7 @@ from mmdistill.run.teaching import (
     Models,
     check_signals,
     finished_teachers,
+    lengths,
     make_objective,
     make_signals,
     taps_of_teachers,
@@ -30,7 +31,7 @@ from mmdistill.run.teaching import (
 from mmdistill.run.together import learn_together
 from mmdistill.run.workshop import Workshop, new_model, validator
 from mmdistill.training.checkpoint import remove_checkpoint
-from mmdistill.training.loop import fit, total_steps
+from mmdistill.training.loop import fit
 from mmdistill.training.phase import student_phase
 from mmdistill.training.state import TrainResult
 
@@ -52,7 +53,7 @@ def learn(shop: Workshop, planned: PlannedModel, seed: int) -> None:
     folder = shop.folder.seed(planned.name, seed)
     train = shop.recipe.train_for(planned.spec)
     teachers = finished_teachers(shop, planned, seed)
-    model = new_model(shop, planned, seed)
+    model = new_model(shop, planned, seed, teachers)
     initial = weights_digest(model)
     if planned.distill is not None and planned.distill.stages:
         loader = train_loader(shop, planned, train, feature_names(model, teachers), seed)
@@ -73,7 +74,7 @@ def _learn_at_once(
     folder: Path,
 ) -> TrainResult:
     loader, max_steps, train = _budget(shop, planned, seed, train, feature_names(model, teachers))
-    objective = make_objective(shop, planned, seed, model, teachers, total_steps(len(loader), train))
+    objective = make_objective(shop, planned, seed, model, teachers, *lengths(len(loader), train))
     phase = student_phase(
         f"{planned.name}, seed {seed}",
         model,
@@ -117,7 +118,7 @@ def rehearse(shop: Workshop) -> None:
         check_signals(shop, planned, train, {name: teachers[name] for name in planned.finished_teachers})
         batch = next(train_loader(shop, planned, train, feature_names(model, teachers), seed).batches(0))
         for distill in planned.distill.in_stages():
-            objective = make_objective(shop, planned, seed, model, teachers, 1, distill=distill, scored=False)
+            objective = make_objective(shop, planned, seed, model, teachers, 1, 1, distill=distill, scored=False)
             _first_step(objective.to(shop.device), batch, model, teachers)
 
 
@@ -136,7 +137,8 @@ def as_it_is(shop: Workshop, name: str, seed: int) -> MultimodalModel:
         return shop.trained(name, shop.teacher_seed(name, seed))[0]
     if planned.starts_from is not None:
         return as_it_is(shop, planned.starts_from, seed)
-    return new_model(shop, planned, seed)
+    teachers = {one: as_it_is(shop, one, seed) for one in planned.teachers} if planned.keeps_head else None
+    return new_model(shop, planned, seed, teachers)
 
 
 def _budget(

@@ -38,6 +38,11 @@ class PlannedModel:
     starts_from: str | None = None
 
     @property
+    def keeps_head(self) -> bool:
+        """Whether its head is its teacher's; a baseline of such a student has its own."""
+        return isinstance(self.spec, StudentSpec) and self.spec.head == "teacher" and self.distill is not None
+
+    @property
     def finished_teachers(self) -> tuple[str, ...]:
         """The teachers that are trained before it."""
         return tuple(name for name in self.teachers if name not in self.group)

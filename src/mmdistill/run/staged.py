@@ -18,11 +18,11 @@ from mmdistill.files import disk_errors, read_json, write_json, written_aside
 from mmdistill.models.multimodal import MultimodalModel
 from mmdistill.recipe.schema import StageSpec, TrainSpec
 from mmdistill.run.plan import PlannedModel
-from mmdistill.run.teaching import Models, make_objective, make_signals
+from mmdistill.run.teaching import Models, lengths, make_objective, make_signals
 from mmdistill.run.workshop import Workshop, validator
 from mmdistill.training.checkpoint import remove_checkpoint
 from mmdistill.training.history import FILE_NAME, Row, write_history
-from mmdistill.training.loop import fit, total_steps
+from mmdistill.training.loop import fit
 from mmdistill.training.phase import student_phase
 from mmdistill.training.state import TrainResult
 
@@ -58,9 +58,8 @@ def learn_in_stages(
         last = number == len(stages) - 1
         changes = {"epochs": epochs[number], "select": train.select if last else "last"}
         own = train.model_copy(update=changes)
-        steps = total_steps(len(loader), own)
         distill = planned.distill.for_stage(stage)
-        objective = make_objective(shop, planned, seed, model, teachers, steps, distill=distill)
+        objective = make_objective(shop, planned, seed, model, teachers, *lengths(len(loader), own), distill=distill)
         if learnt is not None:
             carry_over(learnt, objective)
         home = folder / f"stage-{number + 1}"

@@ -16,6 +16,7 @@ from mmdistill.models.multimodal import MultimodalModel
 from mmdistill.recipe.schema import DistillSpec, TrainSpec
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.workshop import Workshop, validator
+from mmdistill.training.loop import total_steps
 
 Models = Mapping[str, MultimodalModel]
 
@@ -45,6 +46,7 @@ def make_objective(
     model: MultimodalModel,
     teachers: Models,
     total_steps: int,
+    steps_per_epoch: int,
     *,
     distill: DistillSpec | None = None,
     scored: bool = True,
@@ -58,6 +60,7 @@ def make_objective(
         model: what learns.
         teachers: whose taps the losses are bound to.
         total_steps: optimiser steps of the training.
+        steps_per_epoch: optimiser steps of an epoch.
         distill: instead of the plan's.
         scored: whether the teachers are trained, so that their validation scores mean something.
 
@@ -72,7 +75,7 @@ def make_objective(
         taps |= combination.taps
     elif teachers:
         taps = dict(next(iter(teachers.values())).taps)
-    rows, targets = training_targets(shop)
+    rows = torch.from_numpy(shop.dataset.train_rows(labelled_only=False))
     return build_objective(
         {name: task.loss for name, task in shop.dataset.tasks.items()},
         distill if taps is not None else None,
@@ -80,20 +83,29 @@ def make_objective(
         teacher_taps=taps,
         task_weights={name: spec.weight for name, spec in shop.recipe.tasks.items()},
         total_steps=total_steps,
-        seed=seed,
-        combination=combination,
+        steps_per_epoch=steps_per_epoch,
+        student_heads=getattr(model, "heads", None),
+        teacher_heads=getattr(next(iter(teachers.values())), "heads", None) if len(teachers) == 1 else None,
         rows=rows,
-        targets=targets,
+        targets=_classes(shop, rows),
+        combination=combination,
+        seed=seed,
     )
 
 
-def training_targets(shop: Workshop) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The row numbers of the training rows and, where the first task has classes, their classes (-1: none)."""
-    rows = torch.from_numpy(shop.dataset.train_rows(labelled_only=False))
-    values, labelled = (part[rows] for part in shop.dataset.targets[shop.primary_task])
-    if values.dim() != 1 or values.is_floating_point():
-        return rows, None
-    return rows, torch.where(labelled, values, -1)
+def lengths(batches: int, train: TrainSpec) -> tuple[int, int]:
+    """Optimiser steps of a whole training and of one of its epochs."""
+    steps = total_steps(batches, train)
+    return steps, steps // train.epochs
+
+
+def _classes(shop: Workshop, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Task → the classes of some rows, negative where there is none; tasks without classes are left out."""
+    classes = {}
+    for name, (values, labelled) in shop.dataset.targets.items():
+        if values.dim() == 1 and not values.is_floating_point():
+            classes[name] = torch.where(labelled[rows], values[rows], -1)
+    return classes
 
 
 def _combination(

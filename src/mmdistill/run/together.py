@@ -12,11 +12,11 @@ from mmdistill.models.saving import save_model
 from mmdistill.run.card import model_card
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.rows import feature_names, train_loader
-from mmdistill.run.teaching import make_objective
+from mmdistill.run.teaching import lengths, make_objective
 from mmdistill.run.workshop import Workshop, new_model, validator
 from mmdistill.training.checkpoint import remove_checkpoint
 from mmdistill.training.group import Participant, group_phase
-from mmdistill.training.loop import fit, total_steps
+from mmdistill.training.loop import fit
 
 
 def learn_together(shop: Workshop, planned: PlannedModel, seed: int) -> None:
@@ -36,7 +36,7 @@ def learn_together(shop: Workshop, planned: PlannedModel, seed: int) -> None:
     initial = {name: weights_digest(model) for name, model in models.items()}
     features = feature_names(models[leader.name], models)
     loader = train_loader(shop, leader, train, features, seed)
-    steps = total_steps(len(loader), train)
+    steps = lengths(len(loader), train)
     participants = {one.name: _participant(shop, one, seed, models, steps) for one in members}
     phase = group_phase(
         f"{' and '.join(models)}, seed {seed}",
@@ -74,11 +74,11 @@ def _first_weights(shop: Workshop, planned: PlannedModel, seed: int) -> Multimod
 
 
 def _participant(
-    shop: Workshop, planned: PlannedModel, seed: int, models: dict[str, MultimodalModel], steps: int
+    shop: Workshop, planned: PlannedModel, seed: int, models: dict[str, MultimodalModel], steps: tuple[int, int]
 ) -> Participant:
     model = models[planned.name]
     teachers = {name: models[name] for name in planned.teachers} or {"past": model}
-    objective = make_objective(shop, planned, seed, model, teachers, steps, scored=False)
+    objective = make_objective(shop, planned, seed, model, teachers, *steps, scored=False)
     past = None
     if not planned.teachers:
         assert planned.distill is not None

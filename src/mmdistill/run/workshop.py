@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,38 @@ class Workshop:
         return seed if seed in seeds else seeds[0]
 
 
-def new_model(shop: Workshop, planned: PlannedModel, seed: int) -> MultimodalModel:
-    """An untrained model of a recipe; its weights depend on the specification and the seed alone."""
+def new_model(
+    shop: Workshop, planned: PlannedModel, seed: int, teachers: Mapping[str, MultimodalModel] | None = None
+) -> MultimodalModel:
+    """An untrained model of a recipe; its weights depend on the specification and the seed alone.
+
+    Args:
+        shop: the run.
+        planned: the model's place in it.
+        seed: of the first weights.
+        teachers: needed where the model keeps its teacher's head: a copy that does not learn.
+
+    Raises:
+        InputError: when the teacher has no head that can be kept.
+    """
     dataset, spec = shop.dataset, planned.spec
-    heads = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
-    return build_model(spec, dataset.infos(spec), heads, seed if planned.role != "peer" else seed + PEER_SEED)
+    sizes = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
+    first = seed if planned.role != "peer" else seed + PEER_SEED
+    if not planned.keeps_head:
+        return build_model(spec, dataset.infos(spec), sizes, first)
+    (teacher,) = (teachers or {}).values()
+    if not isinstance(teacher, MultimodalModel):
+        raise InputError(
+            "The teacher is a custom model, and its head is not known",
+            where=f"students.{planned.name}.head",
+            fix="Leave `head` out, or use a teacher of encoders",
+        )
+    width = teacher.taps["fused"][-1]
+    model = build_model(spec.model_copy(update={"projection": width}), dataset.infos(spec), sizes, first)
+    for name, head in model.heads.items():
+        head.load_state_dict(teacher.heads[name].state_dict())
+        head.requires_grad_(False)
+    return model
 
 
 def validator(shop: Workshop, model: MultimodalModel) -> Callable[[], float] | None:

@@ -22,3 +22,12 @@ def mlp(inputs: int, hidden: Sequence[int], dropout: float = 0.0) -> nn.Sequenti
             layers.append(nn.Dropout(dropout))
         inputs = width
     return nn.Sequential(*layers)
+
+
+def projection(inputs: int, outputs: int) -> nn.Sequential:
+    """Two linear layers with a ReLU between them, from one width to another.
+
+    What SimKD (Chen et al., CVPR 2022) puts between a student and its teacher's head, for pooled features.
+    """
+    hidden = max(inputs, outputs)
+    return nn.Sequential(*mlp(inputs, [hidden]), nn.Linear(hidden, outputs))
