@@ -26,6 +26,7 @@ ROOMS = (
     "mmdistill.tasks.catalog",
     "mmdistill.losses.catalog",
     "mmdistill.losses.transforms.catalog",
+    "mmdistill.distill.catalog",
     "mmdistill.distill.combinations.catalog",
     "mmdistill.distill.policies.catalog",
     "mmdistill.training.catalog",

@@ -11,8 +11,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from mmdistill.distill.adapters import make_projector
-from mmdistill.distill.binding import Argument
+from mmdistill.distill.adapters.adapter import Adapter
+from mmdistill.distill.arguments import Argument
 from mmdistill.distill.objective import Objective, Term
 from mmdistill.distill.signals import LiveTeacher
 from mmdistill.recipe.schema import ComputeSpec
@@ -63,13 +63,15 @@ def train(folder: Path, pause: float = 0.0) -> tuple[Any, Model]:
     """Train, or go on, and write the final weights to ``final.pt``."""
     torch.set_num_threads(1)
     student, teacher = new_model(1), new_model(2, width=16)
-    projector = make_projector(8, 16, "mlp", channels_first=False, seed=3)
+    torch.manual_seed(3)
+    adapter = Adapter(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16)))
     arguments = [
-        Argument("student_features", "student", "fused"),
-        Argument("teacher_features", "teacher", "fused"),
+        Argument("student_features", "student", ("fused",)),
+        Argument("teacher_features", "teacher", ("fused",)),
     ]
-    term = Term("features", Remembering(), arguments, lambda step: 0.1 * step, projector, "student_features")
-    objective = Objective({"label": CrossEntropy()}, [term])
+    adapters = {"student_features": [adapter]}
+    term = Term("features", Remembering(), arguments, lambda step: 0.1 * step, adapters=adapters)
+    objective = Objective({"label": CrossEntropy()}, [term], balanced=True)
     settings = spec(**TRAIN)
     signals = LiveTeacher(teacher, objective.teacher_taps)
     phase = student_phase("student", student, objective, settings, signals=signals)

@@ -3,85 +3,51 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
-from torch import nn
-
-from mmdistill.distill.adapters import Shape
+from mmdistill.distill.arguments import SIDES, Argument, Origin, Side, Sources
+from mmdistill.distill.default_taps import column_of, default_taps, embeddings_of, numbered
+from mmdistill.distill.heads import HEAD_PARTS, head_argument
 from mmdistill.errors import InputError, nearest
+from mmdistill.losses.module import Shape
 from mmdistill.models.tap_names import logits_tap, mask_tap
-from mmdistill.recipe.schema import Taps
 
-Side = Literal["student", "teacher"]
-Origin = Literal["student", "teacher", "student lengths", "teacher lengths", "target", "labelled", "weight"]
-SIDES: tuple[Side, ...] = ("student", "teacher")
+Named = Mapping[str, str | Sequence[str]]
 LENGTHS: dict[Side, Origin] = {"student": "student lengths", "teacher": "teacher lengths"}
 MASKS = frozenset({"mask", "lengths"})
-
-
-@dataclass(frozen=True)
-class Argument:
-    """Where one argument of a loss comes from.
-
-    Args:
-        name: of the argument.
-        origin: which mapping it is read from.
-        key: tap or task.
-    """
-
-    name: str
-    origin: Origin
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What there is to bind to.
-
-    Args:
-        student: shape per row of each tap of the student.
-        teacher: the same of the teacher.
-        tasks: names of the tasks.
-    """
-
-    student: Mapping[str, Shape]
-    teacher: Mapping[str, Shape]
-    tasks: Sequence[str]
-
-    def taps(self, side: Side) -> Mapping[str, Shape]:
-        """The taps of a side."""
-        return self.student if side == "student" else self.teacher
+TUPLES = frozenset({"stages", "layers", "embeddings"})
+_NOT_A_TAP = MASKS | HEAD_PARTS.keys()
 
 
 class Binder:
-    """Binds the arguments of one loss term.
+    """Binds the arguments of one loss, or of another function of the same arguments.
 
     Args:
-        loss: the module; the names in its ``forward`` are what is bound.
-        sources: taps and tasks.
-        taps: taps that the recipe names for this term.
+        function: the names of its parameters are what is bound.
+        sources: taps, heads and tasks.
+        taps: taps that the recipe names for this term: ``student`` or ``teacher``, or an argument, → a tap or several.
         task: the task that the term belongs to, None where there are several and none is named.
         where: key of the recipe, for messages.
+        given: parameters that need no binding.
     """
 
-    def __init__(self, loss: nn.Module, sources: Sources, taps: Taps | None, task: str | None, where: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        sources: Sources,
+        taps: Named,
+        task: str | None,
+        where: str,
+        given: Collection[str] = (),
+    ) -> None:
         self._parameters = [
             parameter
-            for parameter in inspect.signature(loss.forward).parameters.values()
+            for parameter in inspect.signature(function).parameters.values()
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and parameter.name not in given
         ]
-        self._sources, self._task, self._where = sources, task, where
-        self._named: dict[Side, str | None] = {
-            "student": taps.student if taps else None,
-            "teacher": taps.teacher if taps else None,
-        }
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the arguments."""
-        return [parameter.name for parameter in self._parameters]
+        self._sources, self._task, self._where, self._named = sources, task, where, taps
 
     def bind(self) -> list[Argument]:
         """The source of every argument; optional ones that have none keep their default.
@@ -89,84 +55,149 @@ class Binder:
         Raises:
             InputError: when a required argument cannot be bound, naming what is there.
         """
-        bound = []
-        for parameter in self._parameters:
-            optional = parameter.default is not parameter.empty
-            argument = self._argument(parameter.name, optional)
-            if argument is not None:
-                bound.append(argument)
-        return bound
+        self._check_names()
+        bound = [self._argument(parameter) for parameter in self._parameters]
+        return [argument for argument in bound if argument is not None]
 
-    def _argument(self, name: str, optional: bool) -> Argument | None:
-        if name == "weight":
-            return Argument(name, "weight")
+    def _argument(self, parameter: inspect.Parameter) -> Argument | None:
+        name, optional = parameter.name, parameter.default is not parameter.empty
+        if name in ("weight", "row", "progress"):
+            return Argument(name, name)  # type: ignore[arg-type]
+        if name == "present":
+            return Argument(name, "present", self._columns())
         if name in ("target", "labelled"):
             if self._task is None and optional:
                 return None
-            return Argument(name, "target" if name == "target" else "labelled", self._one_task(name))
+            return Argument(name, "target" if name == "target" else "labelled", (self._one_task(name),))
         side, _, what = name.partition("_")
         if name in MASKS:
             side, what = "student", name
         for known in SIDES:
             if side == known:
-                return self._tap_argument(name, known, what, optional)
+                return self._side_argument(parameter, known, what, optional)
         if optional:
             return None
         raise InputError(
             f"The loss asks for {name!r}, and nothing here has that name",
             where=self._where,
-            fix="Name the arguments of a loss student_<tap>, teacher_<tap>, target, labelled, weight or mask",
+            fix="Name the arguments of a loss student_<tap>, teacher_<tap>, target, labelled, row, present, progress, "
+            "weight or mask",
         )
 
-    def _tap_argument(self, name: str, side: Side, what: str, optional: bool) -> Argument | None:
-        taps = self._sources.taps(side)
+    def _side_argument(self, parameter: inspect.Parameter, side: Side, what: str, optional: bool) -> Argument | None:
         if what in MASKS:
-            tap = mask_tap(self._main_tap(side))
-            if tap in taps:
-                return Argument(name, side if what == "mask" else LENGTHS[side], tap)
-            if optional:
+            return self._mask(parameter.name, side, what, optional)
+        if what in HEAD_PARTS:
+            if self._task is None and optional:
                 return None
-            raise InputError(
-                f"The loss asks for {name!r}, but the {side}'s {self._main_tap(side)!r} has no mask",
-                where=self._where,
-                fix=f"Choose a tap of variable length with taps.{side}; there {_listed(taps)}",
-            )
-        tap = self._tap(side, what)
-        if tap in taps:
-            return Argument(name, side, tap)
+            return head_argument(self._sources, side, what, self._one_task(parameter.name), self._where, optional)
+        return self._taps_argument(parameter, side, what, optional)
+
+    def _mask(self, name: str, side: Side, what: str, optional: bool) -> Argument | None:
+        taps = self._sources.taps(side)
+        mains = [tap for parameter in self._tap_parameters(side) for tap in self._taps(parameter, side)[:1]]
+        masked = [tap for tap in mains if mask_tap(tap) in taps]
+        if masked:
+            return Argument(name, side if what == "mask" else LENGTHS[side], (mask_tap(masked[0]),))
         if optional:
             return None
         raise InputError(
-            f"The loss asks for {name!r}, and the {side} has no tap {tap!r}",
+            f"The loss asks for {name!r}, but the {side}'s {mains[0] if mains else ''!r} has no mask",
             where=self._where,
-            fix=f"{nearest(tap, list(taps))} Set taps.{side} to one of its taps; there {_listed(taps)}",
+            fix=f"Choose a tap of variable length with taps.{side}; there {_listed(taps)}",
         )
 
-    def _main_tap(self, side: Side) -> str:
-        """The tap that a mask of that side belongs to."""
-        for name in self.names:
-            given, _, what = name.partition("_")
-            if given == side and what not in MASKS:
-                return self._tap(side, what)
-        return self._named[side] or ""
+    def _taps_argument(self, parameter: inspect.Parameter, side: Side, what: str, optional: bool) -> Argument | None:
+        name, taps = parameter.name, self._sources.taps(side)
+        found = self._taps(parameter, side)
+        several, named = _several(parameter), self._name_for(name, side) is not None
+        missing = [tap for tap in found if tap not in taps]
+        if found and not missing and (several or len(found) == 1):
+            return Argument(name, side, found, several)
+        if optional and not named:
+            return None
+        if not missing and len(found) > 1:
+            what = f"The loss takes one {name}, and the {side} has several: {', '.join(found)}"
+            raise InputError(what, where=self._where, fix=f"Name one with taps.{side}")
+        wanted = missing[0] if missing else what
+        raise InputError(
+            f"The loss asks for {name!r}, and the {side} has no tap {wanted!r}",
+            where=self._where,
+            fix=f"{nearest(wanted, list(taps))} Set taps.{side} to one of its taps; there {_listed(taps)}",
+        )
 
-    def _tap(self, side: Side, what: str) -> str:
-        """The tap that ``<side>_<what>`` stands for; it may not exist."""
-        named = self._named[side]
-        if what == "logits" and (named is None or self._has_other_taps(side)):
-            return logits_tap(self._one_task(f"{side}_logits"), self._sources.tasks)
+    def _taps(self, parameter: inspect.Parameter, side: Side) -> tuple[str, ...]:
+        """The taps that ``<side>_<what>`` stands for; they may not exist."""
+        name, taps = parameter.name, self._sources.taps(side)
+        what, named = name.partition("_")[2], self._name_for(name, side)
+        if named is None and what == "logits":
+            return (logits_tap(self._one_task(name), self._sources.tasks),)
+        if named is None and what == "embeddings":
+            return self._embeddings(side)
+        several = _several(parameter)
+        found = (named,) if isinstance(named, str) else tuple(named or default_taps(what, side, self._sources))
+        if several and len(found) == 1 and found[0] not in taps:
+            # A stem, or a column, stands for all of its stages.
+            return numbered(found[0], taps) or numbered(f"{found[0]}.{what}", taps) or found
+        return found
+
+    def _embeddings(self, side: Side) -> tuple[str, ...]:
+        """The columns' embeddings; those that both sides have, where the loss compares two sides."""
+        other: Side = "teacher" if side == "student" else "student"
+        mine = embeddings_of(self._sources.taps(side))
+        if not any(parameter.name == f"{other}_embeddings" for parameter in self._parameters):
+            return mine
+        named = self._name_for(f"{other}_embeddings", other)
         if named is not None:
-            return named
-        if what == "features":
-            return "fused"
-        taps = self._sources.taps(side)
-        endings = [tap for tap in taps if tap.endswith(f".{what}")]
-        return endings[0] if what not in taps and len(endings) == 1 else what
+            return (named,) if isinstance(named, str) else tuple(named)
+        return tuple(tap for tap in mine if tap in embeddings_of(self._sources.taps(other)))
 
-    def _has_other_taps(self, side: Side) -> bool:
-        """Whether the loss reads more than logits from a side, so that a named tap is meant for that."""
-        whats = [name.partition("_")[2] for name in self.names if name.startswith(f"{side}_")]
-        return any(what != "logits" and what not in MASKS for what in whats)
+    def _columns(self) -> tuple[str, ...]:
+        """The columns whose presence belongs to the embeddings of the loss; all of the student's without any."""
+        for side in SIDES:
+            for parameter in self._tap_parameters(side):
+                if parameter.name == f"{side}_embeddings":
+                    return tuple(column_of(tap) for tap in self._taps(parameter, side))
+        return embeddings_of(self._sources.student)
+
+    def _tap_parameters(self, side: Side) -> list[inspect.Parameter]:
+        """The parameters that are bound to taps of a side."""
+        return [
+            parameter
+            for parameter in self._parameters
+            if parameter.name.startswith(f"{side}_") and parameter.name.partition("_")[2] not in _NOT_A_TAP
+        ]
+
+    def _name_for(self, name: str, side: Side) -> str | Sequence[str] | None:
+        """What the recipe names for an argument: by its own name, or by its side where it is the one that is meant."""
+        if name in self._named:
+            return self._named[name]
+        return self._named.get(side) if name in self._meant(side) else None
+
+    def _meant(self, side: Side) -> list[str]:
+        """The arguments that a tap named for a side is for: all but the logits, unless there is nothing else."""
+        names = [one.name for one in self._tap_parameters(side) if one.name not in self._named]
+        return [name for name in names if name != f"{side}_logits"] or names
+
+    def _check_names(self) -> None:
+        """Every tap that is named has to be for one argument."""
+        known = [parameter.name for side in SIDES for parameter in self._tap_parameters(side)]
+        for key in self._named:
+            where = f"{self._where}.taps.{key}"
+            if key not in SIDES and key not in known:
+                names = [*(side for side in SIDES if self._meant(side)), *known]
+                raise InputError(f"The loss takes no {key!r}", where=where, fix=nearest(key, names))
+            for side in SIDES:
+                meant = self._meant(side)
+                if key == side and len(meant) != 1:
+                    what = f"takes several: {', '.join(meant)}" if meant else "takes none"
+                    fix = "Name a tap for each argument instead" if meant else "Remove this key"
+                    raise InputError(f"Of the {side}'s taps the loss {what}", where=where, fix=fix)
+        for parameter in (one for side in SIDES for one in self._tap_parameters(side)):
+            named = self._name_for(parameter.name, "student" if parameter.name.startswith("student") else "teacher")
+            if named is not None and not isinstance(named, str) and not _several(parameter):
+                what = f"The loss takes one tap as {parameter.name!r}, not a list"
+                raise InputError(what, where=f"{self._where}.taps", fix="Name one tap")
 
     def _one_task(self, name: str) -> str:
         if self._task is None:
@@ -176,6 +207,12 @@ class Binder:
                 fix=f"Set `task` to one of: {', '.join(self._sources.tasks)}",
             )
         return self._task
+
+
+def _several(parameter: inspect.Parameter) -> bool:
+    """Whether an argument is a tuple of tensors, by its kind or its annotation."""
+    annotated = str(parameter.annotation).removeprefix("<class '").lower()
+    return parameter.name.partition("_")[2] in TUPLES or annotated.startswith(("tuple[", "sequence[", "list["))
 
 
 def _listed(taps: Mapping[str, Shape]) -> str:

@@ -3,106 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
-from mmdistill.distill.adapters import Projector
-from mmdistill.distill.binding import Argument
-from mmdistill.distill.schedules import WeightSchedule, always_zero, weight_schedule
+from mmdistill.distill.arguments import Moment
+from mmdistill.distill.balance import GradientBalance
+from mmdistill.distill.schedules import always_zero, weight_schedule
+from mmdistill.distill.term import PRESENT, Term
 from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError
 from mmdistill.models.tap_names import logits_tap
-from mmdistill.recipe.schema import LossWeight
+from mmdistill.recipe.loss_weight import LossWeight
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
 
-PRESENT = "row.present"
-"""Entry of a teacher's signals: bool (B,), the rows of which the teacher has seen anything; all when left out."""
+    from mmdistill.distill.combinations.combination import Combination
 
-
-class Term(nn.Module):
-    """One distillation loss with its arguments bound to taps.
-
-    Args:
-        name: under which it is logged.
-        loss: the module.
-        arguments: where each of its arguments comes from.
-        weight: at each step.
-        projector: applied to the student's argument of the name `projects`.
-        projects: see `projector`.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        loss: nn.Module,
-        arguments: Sequence[Argument],
-        weight: WeightSchedule,
-        projector: Projector | None = None,
-        projects: str = "",
-    ) -> None:
-        super().__init__()
-        self.name, self.loss, self.arguments, self.weight = name, loss, tuple(arguments), weight
-        self.projector, self.projects = projector, projects
-        self._takes_weight = any(argument.origin == "weight" for argument in arguments)
-        self._takes_labelled = any(argument.origin == "labelled" for argument in arguments)
-        self._task = next((argument.key for argument in arguments if argument.origin == "target"), None)
-
-    @property
-    def teacher_taps(self) -> set[str]:
-        """The taps that the teacher has to give."""
-        return {argument.key for argument in self.arguments if argument.origin.startswith("teacher")}
-
-    def forward(self, batch: TensorDict, outputs: Mapping[str, Tensor], signals: Mapping[str, Tensor]) -> Tensor:
-        """The unweighted loss of a batch, a scalar.
-
-        Raises:
-            InputError: when the loss compares with targets and the batch is mixed up, or when rows have to be left out
-                and the loss takes no weight.
-        """
-        if self._task is not None and batch.get("mixed", None) is not None:
-            raise InputError(
-                f"The loss {self.name!r} needs one target a row, and mixup gives two",
-                where="distill.losses",
-                fix="Leave train.mixup out, or choose a loss without targets, such as kd",
-            )
-        values = {argument.name: self._value(argument, batch, outputs, signals) for argument in self.arguments}
-        if self.projector is not None:
-            values[self.projects] = self.projector(values[self.projects])
-        result: Tensor = self.loss(**values)
-        return result
-
-    def _value(
-        self, argument: Argument, batch: TensorDict, outputs: Mapping[str, Tensor], signals: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        origin, key = argument.origin, argument.key
-        if origin == "student":
-            return outputs[key]
-        if origin == "teacher":
-            return signals[key]
-        if origin == "student lengths":
-            return outputs[key].sum(dim=1)
-        if origin == "teacher lengths":
-            return signals[key].sum(dim=1)
-        if origin == "target":
-            target = batch["target"][key]
-            # What stands in for a missing target may be no class at all; with its weight of zero any class will do.
-            return target if self._takes_labelled else _where_labelled(target, batch["labelled"][key])
-        if origin == "labelled":
-            labelled: Tensor = batch["labelled"][key]
-            return labelled
-        return self._row_weight(batch, signals)
-
-    def _row_weight(self, batch: TensorDict, signals: Mapping[str, Tensor]) -> Tensor | None:
-        """What a row counts: nothing when the teacher saw nothing of it, or when a target that is needed is missing."""
-        counts = signals.get(PRESENT)
-        if self._task is not None and not self._takes_labelled:
-            labelled = batch["labelled"][self._task]
-            counts = labelled if counts is None else counts & labelled
-        return None if counts is None else counts.to(torch.float32)
+__all__ = ["PRESENT", "Objective", "Term", "term_name"]
 
 
 class Objective(nn.Module):
@@ -117,6 +37,10 @@ class Objective(nn.Module):
         supervised: weight of the losses on the targets.
         task_weights: task → further weight of its supervised loss; 1 where left out.
         total_steps: optimiser steps of the training, over which weights change.
+        steps_per_epoch: optimiser steps of an epoch, where a weight counts epochs.
+        balanced: whether terms are rescaled by the norms of their gradients, which `observe` has to be told of.
+        combination: makes the signals of several teachers into what the terms are bound to; what it learns from stands
+            after the terms.
 
     Raises:
         InputError: when every weight is zero.
@@ -130,11 +54,17 @@ class Objective(nn.Module):
         supervised: float | LossWeight = 1.0,
         task_weights: Mapping[str, float] | None = None,
         total_steps: int = 1,
+        steps_per_epoch: int | None = None,
+        balanced: bool = False,
+        combination: Combination | None = None,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(losses)
+        self.tasks, self.total_steps = tuple(losses), total_steps
         self.terms = nn.ModuleList(terms)
-        self._supervised = weight_schedule(supervised, total_steps, "distill.supervised")
+        self.combination: Combination | None = combination
+        self._supervised = weight_schedule(
+            supervised, total_steps, "distill.supervised", steps_per_epoch=steps_per_epoch
+        )
         shares = {task: 1.0 if task_weights is None else task_weights.get(task, 1.0) for task in self.tasks}
         # A loss that never counts is not computed; one whose weight only passes through zero is, for the history.
         taught = [task for task in self.tasks if shares[task] > 0 and not always_zero(supervised)]
@@ -145,11 +75,27 @@ class Objective(nn.Module):
             (task, logits_tap(task, self.tasks), term_name("supervised", task, self.tasks), shares[task])
             for task in taught
         ]
+        count = len(taught) + len(terms)
+        self.balance = GradientBalance(count) if balanced and count > 1 else None
 
     @property
     def teacher_taps(self) -> set[str]:
         """The taps that signals have to give."""
-        return {tap for term in self.terms for tap in term.teacher_taps}  # type: ignore[union-attr]
+        return {tap for term in self._terms for tap in term.teacher_taps}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the terms, in the order of `Terms.parts`."""
+        return (*(name for _, _, name, _ in self._taught), *(term.name for term in self._terms))
+
+    @property
+    def _terms(self) -> list[Term]:
+        return cast(list[Term], list(self.terms))
+
+    def weights(self, step: int) -> list[float]:
+        """The weight of every term at an optimiser step, counted from 0, before any balance."""
+        supervised = self._supervised(step)
+        return [*(supervised * share for *_, share in self._taught), *(term.weight(step) for term in self._terms)]
 
     def forward(
         self, batch: TensorDict, outputs: Mapping[str, Tensor], signals: Mapping[str, Tensor], step: int
@@ -162,16 +108,41 @@ class Objective(nn.Module):
             signals: the teacher's taps; empty without a teacher.
             step: optimiser step, counted from 0.
         """
-        parts: dict[str, Tensor] = {}
         mixed = batch.get("mixed", None)
-        supervised = self._supervised(step)
-        for (task, tap, name, share), loss in zip(self._taught, self.supervised_losses, strict=True):
-            value = loss(outputs[tap], batch["target"][task], batch["labelled"][task], mixed)
-            parts[name] = _scaled(value, supervised * share)
-        for term in self.terms:
-            assert isinstance(term, Term)
-            parts[term.name] = _scaled(term(batch, outputs, signals), term.weight(step))
-        return Terms.sum(parts)
+        values = [
+            loss(outputs[tap], batch["target"][task], batch["labelled"][task], mixed)
+            for (task, tap, _, _), loss in zip(self._taught, self.supervised_losses, strict=True)
+        ]
+        learnt: dict[str, Tensor] = {}
+        if self.combination is not None:
+            signals, learnt = self.combination(batch, outputs, signals)
+        if self.terms:
+            moment = Moment(batch, outputs, signals, step / self.total_steps)
+            values += [term(moment) for term in self._terms]
+        weights = self.weights(step)
+        parts = {name: _scaled(value, weight) for name, value, weight in zip(self.names, values, weights, strict=True)}
+        if self.balance is not None:
+            factors = self.balance.factors(weights)
+            parts = {name: part * factor for (name, part), factor in zip(parts.items(), factors, strict=True)}
+        return Terms.sum({**parts, **learnt}, _finite(signals))
+
+    @torch.no_grad()
+    def observe(self, norms: Tensor, step: int) -> None:
+        """Tell the balance how strongly each term pulled.
+
+        Args:
+            norms: (parts,) of the gradients of `Terms.parts` of that step over the student's weights; what a
+                combination learns from is not balanced.
+            step: the optimiser step, counted from 0.
+        """
+        if self.balance is None:
+            return
+        weights = self.weights(step)
+        norms = norms[: len(weights)]
+        applied = torch.stack(self.balance.factors(weights)) * torch.stack(
+            [torch.full_like(norm, weight) for norm, weight in zip(norms, weights, strict=True)]
+        )
+        self.balance.observe(norms / torch.where(applied > 0, applied, torch.inf))
 
 
 def term_name(name: str, task: str | None, tasks: Sequence[str]) -> str:
@@ -183,5 +154,10 @@ def _scaled(value: Tensor, weight: float) -> Tensor:
     return value if weight == 1.0 else value * weight
 
 
-def _where_labelled(target: Tensor, labelled: Tensor) -> Tensor:
-    return torch.where(labelled.view(-1, *[1] * (target.dim() - 1)), target, torch.zeros_like(target))
+@torch.no_grad()
+def _finite(signals: Mapping[str, Tensor]) -> Tensor | None:
+    """A scalar that is NaN or infinite where any of the teacher's outputs is; a look at each would wait for it."""
+    sums = [value.sum(dtype=torch.float32) for value in signals.values() if value.is_floating_point()]
+    if not sums:
+        return None
+    return sums[0] if len(sums) == 1 else torch.stack(sums).sum()

@@ -14,13 +14,16 @@ class Terms:
     Args:
         total: scalar that the backward pass starts from.
         parts: term → weighted scalar; they sum up to `total`.
+        teacher: scalar that is finite if and only if all that the teacher said is, so that a failure can be laid at the
+            right door; None without a teacher.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    teacher: Tensor | None = None
 
     @classmethod
-    def sum(cls, parts: dict[str, Tensor]) -> Terms:
+    def sum(cls, parts: dict[str, Tensor], teacher: Tensor | None = None) -> Terms:
         """The terms whose total is the sum of the parts, in their order.
 
         Raises:
@@ -32,4 +35,4 @@ class Terms:
         total = first
         for other in others:
             total = total + other
-        return cls(total, parts)
+        return cls(total, parts, teacher)
