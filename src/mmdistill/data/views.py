@@ -70,7 +70,12 @@ def keys(seed: int, rows: Tensor, views: Views, stream: Stream) -> Tensor:
     Returns:
         int64 (B,).
     """
-    key = _mix_(rows + derive(seed, stream))
+    return keys_from(derive(seed, stream), rows, views)
+
+
+def keys_from(derived: int, rows: Tensor, views: Views) -> Tensor:
+    """`keys` with what `derive` gives for the seed and the stream, which torch.compile cannot trace."""
+    key = _mix_(rows + derived)
     key += views * _VIEW_GAMMA if isinstance(views, Tensor) else _signed(views * _VIEW_GAMMA)
     return _mix_(key)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import ParamSpec
 
 import torch
@@ -26,11 +26,19 @@ def without_autocast(loss: Callable[_Arguments, Tensor]) -> Callable[_Arguments,
 
     @functools.wraps(loss)
     def computed(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Tensor:
-        given = (*args, *kwargs.values())
-        device = next((value.device.type for value in given if isinstance(value, Tensor)), "cpu")
+        device = next((value.device.type for value in _tensors((*args, *kwargs.values()))), "cpu")
         if not torch.is_autocast_enabled(device):
             return loss(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             return loss(*args, **kwargs)
 
     return computed
+
+
+def _tensors(given: Sequence[object]) -> Iterator[Tensor]:
+    """The tensors among arguments, in tuples and lists of them as well."""
+    for value in given:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
