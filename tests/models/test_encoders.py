@@ -31,7 +31,9 @@ def every(cases: list[Case]) -> pytest.MarkDecorator:
 
 
 def tensors(encoded: Any) -> dict[str, Tensor]:
-    return {name: value for name, value in encoded._asdict().items() if value is not None}
+    given = {name: value for name, value in encoded._asdict().items() if isinstance(value, Tensor)}
+    several = ("stages", "layers")
+    return given | {f"{name}[{i}]": value for name in several for i, value in enumerate(getattr(encoded, name))}
 
 
 def parameters(module: nn.Module) -> int:
@@ -54,6 +56,30 @@ def test_shapes_are_those_of_the_contract(case: Case) -> None:
         assert encoded.mask.any(1).all()
     if encoded.maps is not None:
         assert encoded.maps.ndim == 4
+    for maps in encoded.stages:
+        assert maps.ndim == encoded.maps.ndim
+        assert maps.shape[0] == 4
+    for states in encoded.layers:
+        assert states.shape[::2] == (4, encoder.dim)
+
+
+def test_stages_are_those_of_the_architecture_shallow_to_deep() -> None:
+    def shapes(name: str, info: FeatureInfo, **options: Any) -> list[tuple[int, ...]]:
+        encoded = build((name, info, options))(arrays(info, lengths_for(info)))
+        return [tuple(maps.shape[1:]) for maps in encoded.stages]
+
+    assert shapes("cnn", image(), width=8, depth=3) == [(8, 14, 14), (16, 7, 7), (32, 4, 4)]
+    assert shapes("resnet", image(), widths=[8, 16, 24], blocks=2) == [(8, 14, 14), (16, 7, 7), (24, 4, 4)]
+    assert shapes("mobilenet", image(), widths=[8, 16], blocks=2, dim=32) == [(8, 14, 14), (16, 7, 7)]
+    assert shapes("cnn", log_mel(), width=4, depth=2) == [(4, 19, 20), (8, 10, 10)]
+    assert shapes("crnn", log_mel(), width=4, depth=2) == [(4, 19, 20), (8, 10, 10)]
+
+
+def test_the_last_layer_of_a_transformer_is_its_tokens_before_the_last_norm() -> None:
+    encoder = build(("transformer", text(), {"depth": 3})).eval()
+    encoded = encoder(arrays(text(), lengths_for(text())))
+    assert len(encoded.layers) == 3
+    torch.testing.assert_close(encoder.norm(encoded.layers[-1]), encoded.tokens)
 
 
 @every(ENCODERS)

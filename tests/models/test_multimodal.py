@@ -52,9 +52,10 @@ def test_outputs_are_the_taps_of_the_contract() -> None:
     outputs = model(batch())
     assert set(outputs) == {
         "logits", "fused", "table",
-        "image", "image.tokens", "image.tokens.mask", "image.maps",
+        "image", "image.tokens", "image.tokens.mask", "image.maps", "image.stages.0", "image.stages.1",
         "note", "note.tokens", "note.tokens.mask",
         "sound", "sound.tokens", "sound.tokens.mask", "sound.maps",
+        "sound.stages.0", "sound.stages.1", "sound.stages.2",
     }  # fmt: skip
     assert outputs["logits"].shape == (3, 10)
     assert outputs["note.tokens.mask"].sum(1).tolist() == [9, 3, 5]
@@ -68,10 +69,13 @@ def test_taps_states_the_shapes_per_row() -> None:
     assert model.taps["image.maps"] == (16, 7, 7)
     assert model.taps["image.tokens"] == (49, 16)
     assert model.taps["image.tokens.mask"] == (49,)
+    assert model.taps["image.stages.0"] == (8, 14, 14)
+    assert model.taps["image.stages.1"] == model.taps["image.maps"]
     assert model.taps["note.tokens"] == (None, 16)
     assert model.taps["note.tokens.mask"] == (None,)
     assert model.taps["sound.tokens"] == (None, 12)
     assert model.taps["sound.maps"] == (16, None, 5)
+    assert model.taps["sound.stages.0"] == (4, None, 20)
     assert all(module.training for module in model.modules())
     assert torch.equal(torch.random.get_rng_state(), state)
     outputs = model(batch())
@@ -235,7 +239,30 @@ def test_columns_may_have_any_name_and_weights_keep_it_readable() -> None:
     twin.load_state_dict(model.state_dict())
 
 
-@pytest.mark.parametrize("column", ["logits", "fused", "image.tokens", "image.maps"])
+def test_the_layers_of_a_transformer_are_taps_with_the_mask_of_their_tokens() -> None:
+    infos = {"note": text("note"), "table": tabular("table")}
+    encoders = {"note": {"name": "transformer", "dim": 8, "depth": 2}, "table": {"name": "ft_transformer", "dim": 8}}
+    model = build_model(ModelSpec.model_validate({"encoders": encoders}), infos, {"digit": 3}, 0)
+    outputs = model({column: arrays(info, [4, 2]) for column, info in infos.items()}, presence(note=[1, 0]))
+    assert {tap for tap in outputs if ".layers." in tap} == {
+        f"{column}.layers.{layer}{end}" for column in infos for layer in (0, 1) for end in ("", ".mask")
+    }
+    assert outputs["note.layers.1"].shape == (2, 4, 8)
+    assert outputs["note.layers.1.mask"].tolist() == [[True] * 4, [False] * 4]
+    # The summary token stands in front of those of the columns.
+    assert outputs["table.layers.0"].shape[1] == outputs["table.tokens"].shape[1] + 1
+    assert outputs["table.layers.0.mask"].all()
+    assert model.taps["note.layers.0"] == (None, 8)
+
+
+def test_stages_and_layers_are_references_not_copies() -> None:
+    outputs = make(("image",)).eval()({"image": arrays(image(), [1, 1])})
+    assert outputs["image.stages.1"].data_ptr() == outputs["image.maps"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    "column", ["logits", "fused", "image.tokens", "image.maps", "image.stages.0", "image.layers.3.mask"]
+)
 def test_a_column_cannot_bear_the_name_of_a_tap(column: str) -> None:
     infos = {"image": image(), column: vector(column)}
     spec = ModelSpec.model_validate({"encoders": {"image": "tiny_cnn", column: "mlp"}})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mmdistill.errors import InputError
+
+_NUMBERED = re.compile(r"(?P<column>.+)\.(?P<kind>stages|layers)\.\d+(\.mask)?")
 
 
 def logits_tap(task: str, tasks: Sequence[str]) -> str:
@@ -15,6 +18,17 @@ def logits_tap(task: str, tasks: Sequence[str]) -> str:
 def mask_tap(tap: str) -> str:
     """The tap that holds the mask of a tap of variable length."""
     return f"{tap}.mask"
+
+
+def numbered_tap(column: str, kind: str, number: int) -> str:
+    """The tap of one of several things of a column, counted from 0, shallow to deep: ``<column>.stages.2``.
+
+    Args:
+        column: whose it is.
+        kind: ``stages`` or ``layers``.
+        number: which of them.
+    """
+    return f"{column}.{kind}.{number}"
 
 
 def refuse_clashes(columns: Sequence[str], tasks: Sequence[str]) -> None:
@@ -29,6 +43,9 @@ def refuse_clashes(columns: Sequence[str], tasks: Sequence[str]) -> None:
         for suffix in (".tokens", ".tokens.mask", ".maps"):
             taken[column + suffix] = f"the {suffix[1:]} of the column {column!r}"
     for column in columns:
+        numbered = _NUMBERED.fullmatch(column)
+        if numbered and numbered["column"] in columns:
+            taken[column] = f"one of the {numbered['kind']} of the column {numbered['column']!r}"
         if column in taken:
             raise InputError(
                 f"A column cannot be called {column!r}: models call {taken[column]} so",

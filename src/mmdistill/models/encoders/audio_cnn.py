@@ -47,14 +47,19 @@ class FrameConvolutions(nn.Module):
         self.norms = nn.ModuleList(FrameNorm(width * 2**stage) for stage in range(depth))
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (B, T, bands) to maps (B, channels, ceil(T / 2^depth), bands') and the mask of their frames."""
+    def forward(self, frames: Tensor, mask: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Frames (B, T, bands) to the maps of each layer and the mask of the last one's frames.
+
+        The last maps are (B, channels, ceil(T / 2^depth), bands').
+        """
+        stages = []
         maps = frames.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             maps = convolution(maps)
             mask = every_nth(mask, 2, maps.shape[2])
             maps = F.relu(norm(maps)) * mask[:, None, :, None]
-        return maps, mask
+            stages.append(maps)
+        return tuple(stages), mask
 
 
 class AudioCnn(nn.Module):
@@ -76,7 +81,7 @@ class AudioCnn(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` and `mask` to an embedding (B, dim), tokens (B, T', dim) and maps (B, C, T', bands')."""
-        maps, mask = self.convolutions(*self.frames(arrays))
-        tokens = F.relu(self.project(self.dropout(maps.transpose(1, 2).flatten(2))))
-        return Encoded(masked_mean(tokens, mask), tokens, mask, maps)
+        """`values` and `mask` to an embedding (B, dim), tokens (B, T', dim), maps (B, C, T', bands') and stages."""
+        stages, mask = self.convolutions(*self.frames(arrays))
+        tokens = F.relu(self.project(self.dropout(stages[-1].transpose(1, 2).flatten(2))))
+        return Encoded(masked_mean(tokens, mask), tokens, mask, stages[-1], stages)

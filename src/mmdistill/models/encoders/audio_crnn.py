@@ -36,7 +36,7 @@ class AudioCrnn(nn.Module):
         self.dim = self.recurrent.dim
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` and `mask` to an embedding (B, dim), tokens (B, T', dim) and maps (B, C, T', bands')."""
-        maps, mask = self.convolutions(*self.frames(arrays))
-        tokens = self.recurrent(self.dropout(maps.transpose(1, 2).flatten(2)), mask)
-        return Encoded(masked_mean(tokens, mask), tokens, mask, maps)
+        """`values` and `mask` to an embedding (B, dim), tokens (B, T', dim), maps (B, C, T', bands') and stages."""
+        stages, mask = self.convolutions(*self.frames(arrays))
+        tokens = self.recurrent(self.dropout(stages[-1].transpose(1, 2).flatten(2)), mask)
+        return Encoded(masked_mean(tokens, mask), tokens, mask, stages[-1], stages)

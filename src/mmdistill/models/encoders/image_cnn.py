@@ -12,9 +12,13 @@ from mmdistill.models.encoders.catalog import ImageCnnOptions
 from mmdistill.models.encoders.encoded import Encoded, encoded_maps
 from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.layers.norms import group_norm
+from mmdistill.models.layers.stages import run_stages
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
+
+LAYERS_OF_A_STAGE = 3
+"""Convolution, norm and ReLU."""
 
 
 class ImageCnn(nn.Module):
@@ -40,6 +44,6 @@ class ImageCnn(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        maps = self.layers(self.input(arrays))
-        return encoded_maps(self.pool(maps), maps)
+        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim), maps (B, dim, H', W') and stages."""
+        stages = run_stages(self.layers, self.input(arrays), LAYERS_OF_A_STAGE)
+        return encoded_maps(self.pool(stages[-1]), stages[-1], stages)

@@ -13,6 +13,7 @@ from mmdistill.models.encoders.encoded import Encoded, encoded_maps
 from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.encoders.image_resnet import stem
 from mmdistill.models.layers.norms import group_norm
+from mmdistill.models.layers.stages import run_stages
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -68,7 +69,7 @@ class ImageMobilenet(nn.Module):
                 stride = 2 if stage and not block else 1
                 layers.append(InvertedResidual(channels, width, stride, options.expansion))
                 channels = width
-        self.dim = options.dim
+        self.dim, self.blocks = options.dim, options.blocks
         self.stem = stem(self.input.channels, options.widths[0], max(self.input.height, self.input.width))
         self.stages = nn.Sequential(*layers)
         self.last = nn.Sequential(nn.Conv2d(channels, options.dim, 1, bias=False), group_norm(options.dim), nn.ReLU())
@@ -77,6 +78,7 @@ class ImageMobilenet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        maps = self.last(self.stages(self.stem(self.input(arrays))))
-        return encoded_maps(self.pool(maps), maps)
+        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim), maps (B, dim, H', W') and stages."""
+        stages = run_stages(self.stages, self.stem(self.input(arrays)), self.blocks)
+        maps = self.last(stages[-1])
+        return encoded_maps(self.pool(maps), maps, stages)

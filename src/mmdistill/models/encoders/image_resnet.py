@@ -13,6 +13,7 @@ from mmdistill.models.encoders.catalog import ImageResnetOptions
 from mmdistill.models.encoders.encoded import Encoded, encoded_maps
 from mmdistill.models.encoders.image_input import ImageInput, pool_for
 from mmdistill.models.layers.norms import group_norm
+from mmdistill.models.layers.stages import run_stages
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -87,13 +88,13 @@ class ImageResnet(nn.Module):
             for block in range(options.blocks):
                 blocks.append(ResidualBlock(channels, width, 2 if stage and not block else 1))
                 channels = width
-        self.dim = channels
+        self.dim, self.blocks = channels, options.blocks
         self.stem = stem(self.input.channels, options.widths[0], max(self.input.height, self.input.width))
         self.stages = nn.Sequential(*blocks)
         self.pool = pool_for(nn.Sequential(self.stem, self.stages), self.input, options.grid, options.dropout)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim) and maps (B, dim, H', W')."""
-        maps = self.stages(self.stem(self.input(arrays)))
-        return encoded_maps(self.pool(maps), maps)
+        """`values` (B, C, H, W) to an embedding (B, dim), tokens (B, H'·W', dim), maps (B, dim, H', W') and stages."""
+        stages = run_stages(self.stages, self.stem(self.input(arrays)), self.blocks)
+        return encoded_maps(self.pool(stages[-1]), stages[-1], stages)

@@ -16,7 +16,7 @@ from mmdistill.models.encoders.tabular_input import (
     numbers_and_indicators,
     numeric_columns,
 )
-from mmdistill.models.layers.transformer import TransformerLayer
+from mmdistill.models.layers.transformer import TransformerLayer, run_layers
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -60,7 +60,6 @@ class FtTransformer(nn.Module):
         columns = torch.cat(parts, dim=1) + self.biases
         tokens = torch.cat([self.summary.expand(columns.shape[0], -1, -1), columns], dim=1)
         mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
-        tokens = self.norm(tokens)
-        return Encoded(tokens[:, 0], tokens[:, 1:])
+        layers = run_layers(self.layers, tokens, mask)
+        tokens = self.norm(layers[-1])
+        return Encoded(tokens[:, 0], tokens[:, 1:], layers=layers)

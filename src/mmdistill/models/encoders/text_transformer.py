@@ -11,7 +11,7 @@ from mmdistill.errors import InputError
 from mmdistill.models.encoders.catalog import TextTransformerOptions
 from mmdistill.models.encoders.encoded import Encoded
 from mmdistill.models.encoders.text_words import Words
-from mmdistill.models.layers.transformer import TransformerLayer, sinusoidal_positions
+from mmdistill.models.layers.transformer import TransformerLayer, run_layers, sinusoidal_positions
 from mmdistill.models.masking import masked_mean
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TextTransformer(nn.Module):
         self.norm = nn.LayerNorm(options.dim)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` int64 (B, L) and `mask` to an embedding (B, dim) and tokens (B, L, dim)."""
+        """`values` int64 (B, L) and `mask` to an embedding (B, dim), tokens (B, L, dim) and those of each layer."""
         words, mask = self.words(arrays)
         length = words.shape[1]
         if self.positions is None:
@@ -50,10 +50,9 @@ class TextTransformer(nn.Module):
         else:
             positions = self.positions.weight[:length]
         tokens = self.dropout(words + positions)
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
-        tokens = self.norm(tokens)
-        return Encoded(masked_mean(tokens, mask), tokens, mask)
+        layers = run_layers(self.layers, tokens, mask)
+        tokens = self.norm(layers[-1])
+        return Encoded(masked_mean(tokens, mask), tokens, mask, layers=layers)
 
 
 def learned_positions(info: FeatureInfo, options: TextTransformerOptions) -> nn.Embedding:

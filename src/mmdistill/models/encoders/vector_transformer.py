@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmdistill.models.encoders.catalog import VectorTransformerOptions
 from mmdistill.models.encoders.encoded import Encoded
 from mmdistill.models.encoders.vector_input import VectorInput, require_sequence
-from mmdistill.models.layers.transformer import TransformerLayer, sinusoidal_positions
+from mmdistill.models.layers.transformer import TransformerLayer, run_layers, sinusoidal_positions
 from mmdistill.models.masking import masked_mean
 
 if TYPE_CHECKING:
@@ -41,11 +41,10 @@ class VectorTransformer(nn.Module):
         self.norm = nn.LayerNorm(options.dim)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
-        """`values` (B, L, D) and `mask` to an embedding (B, dim) and tokens (B, L, dim)."""
+        """`values` (B, L, D) and `mask` to an embedding (B, dim), tokens (B, L, dim) and those of each layer."""
         values, mask = self.input(arrays)
         tokens = self.project(values)
         tokens = self.dropout(tokens + sinusoidal_positions(tokens.shape[1], self.dim, tokens))
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
-        tokens = self.norm(tokens)
-        return Encoded(masked_mean(tokens, mask), tokens, mask)
+        layers = run_layers(self.layers, tokens, mask)
+        tokens = self.norm(layers[-1])
+        return Encoded(masked_mean(tokens, mask), tokens, mask, layers=layers)

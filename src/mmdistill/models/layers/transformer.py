@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,15 @@ class TransformerLayer(nn.Module):
         normed = self.attention_norm(tokens)
         tokens = tokens + self.dropout(self.attention(normed, normed, mask))
         return tokens + self.dropout(self.feed_forward(self.feed_forward_norm(tokens)))
+
+
+def run_layers(layers: Iterable[nn.Module], tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    """The tokens (B, L, dim) after each of one or more `TransformerLayer`, shallow to deep."""
+    states = []
+    for layer in layers:
+        tokens = layer(tokens, mask)
+        states.append(tokens)
+    return tuple(states)
 
 
 def sinusoidal_positions(length: int, dim: int, like: Tensor) -> Tensor:
