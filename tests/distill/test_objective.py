@@ -364,7 +364,7 @@ class TestAdapters:
         assert not torch.equal(first, second)
 
     def test_they_can_be_refused(self) -> None:
-        with pytest.raises(InputError, match=r"'fused' has width 4, the teacher's 'fused' has 7.*linear or mlp"):
+        with pytest.raises(InputError, match=r"'fused' has width 4, the teacher's 'fused' has width 7.*linear or mlp"):
             build({"name": "own_features", "adapter": "none"})
 
     def test_logits_need_none(self) -> None:

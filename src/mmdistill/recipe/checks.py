@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
 from mmdistill.recipe.document import KeyPath
+from mmdistill.recipe.loss_terms import bad_term
 from mmdistill.recipe.policies import bad_policies, bad_stages, bad_teachers
 from mmdistill.recipe.problems import Problem, problems_of
 from mmdistill.recipe.schema import (
@@ -49,6 +50,11 @@ def components(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Any]]:
         yield (*at, "policy"), "policy", distill.policy
         for path, term in _terms(at, distill):
             yield path, "loss", _LossOptions(term)
+            yield (*path, "adapter"), "adapter", term.adapter
+            for number, transform in enumerate(term.transforms):
+                yield (*path, "transforms", number), "transform", transform
+            for number, sample_weight in enumerate(term.sample_weight):
+                yield (*path, "sample_weight", number), "sample weight", sample_weight
 
 
 def distillations(recipe: Recipe) -> list[tuple[KeyPath, DistillSpec]]:
@@ -141,6 +147,9 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
     yield from _bad_signals(recipe)
     yield from _bad_targets(recipe)
     yield from _bad_objectives(recipe)
+    for at, distill in distillations(recipe):
+        for path, term in _terms(at, distill):
+            yield from bad_term(path, term)
     for column in sorted(set(RESERVED_COLUMNS) & set(recipe.data.columns)):
         what = f"A column cannot be called {column!r}: an output of every model is called so"
         yield Problem(("data", "columns", column), what, f"Rename it and keep `source: {column}`")
@@ -223,7 +232,7 @@ def _bad_objectives(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _counts(weight: float | LossWeight) -> bool:
-    return (weight.start > 0 or weight.end > 0) if isinstance(weight, LossWeight) else weight > 0
+    return not weight.always_zero if isinstance(weight, LossWeight) else weight > 0
 
 
 def _bad_signals(recipe: Recipe) -> Iterator[Problem]:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from mmdistill import catalog
 from mmdistill.recipe.recipe import Recipe
 
 ENCODER_KINDS = tuple(f"{modality} encoder" for modality in ("image", "text", "audio", "tabular", "vector"))
+COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "encoders": ("Encoder", ENCODER_KINDS),
+    "fusion": ("Fusion", ("fusion",)),
+    "optimizer": ("Optimizer", ("optimizer",)),
+    "schedule": ("Schedule", ("schedule",)),
+    "combine": ("Combination", ("combination",)),
+    "policy": ("Policy", ("policy",)),
+    "adapter": ("Adapter", ("adapter",)),
+    "transforms": ("Transform", ("transform",)),
+    "sample_weight": ("SampleWeight", ("sample weight",)),
+}
+"""Key of a recipe that holds a component, or several → what the schema calls it, and the kinds it may be of."""
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -16,18 +28,11 @@ def recipe_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "mmdistill recipe"
-    _point_at(definitions, ("TeacherSpec", "StudentSpec", "ModelSpec"), "encoders", "Encoder", in_mapping=True)
-    _point_at(definitions, ("TeacherSpec", "StudentSpec", "ModelSpec"), "fusion", "Fusion")
-    _point_at(definitions, ("TrainSpec",), "optimizer", "Optimizer")
-    _point_at(definitions, ("TrainSpec",), "schedule", "Schedule")
-    _point_at(definitions, ("DistillSpec",), "combine", "Combination")
-    _point_at(definitions, ("DistillSpec",), "policy", "Policy")
-    definitions["Combination"] = _named(("combination",))
-    definitions["Policy"] = _named(("policy",))
-    definitions["Encoder"] = _named(ENCODER_KINDS)
-    definitions["Fusion"] = _named(("fusion",))
-    definitions["Optimizer"] = _named(("optimizer",))
-    definitions["Schedule"] = _named(("schedule",))
+    for definition in list(definitions.values()):
+        for key, value in definition.get("properties", {}).items():
+            if key in COMPONENTS:
+                _point_at(value, COMPONENTS[key][0])
+    definitions |= {name: _named(kinds) for name, kinds in COMPONENTS.values()}
     definitions.pop("Component", None)
     definitions["LossTerm"] = _with_options(definitions["LossTerm"], "name", "loss")
     definitions["TaskSpec"] = _with_options(definitions["TaskSpec"], "type", "task")
@@ -36,14 +41,16 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
-def _point_at(
-    definitions: dict[str, Any], owners: tuple[str, ...], key: str, target: str, in_mapping: bool = False
-) -> None:
-    for owner in (definitions[name] for name in owners if name in definitions):
-        described = {"description": owner["properties"][key].get("description", "")}
-        reference = {"$ref": f"#/$defs/{target}"}
-        value = {"type": "object", "additionalProperties": reference} if in_mapping else reference
-        owner["properties"][key] = {**described, **value}
+def _point_at(part: Any, target: str) -> None:
+    """Let whatever refers to a component, at any depth, refer to the components of one kind."""
+    if isinstance(part, dict):
+        if part.get("$ref") == "#/$defs/Component":
+            part["$ref"] = f"#/$defs/{target}"
+        for value in part.values():
+            _point_at(value, target)
+    elif isinstance(part, list):
+        for value in part:
+            _point_at(value, target)
 
 
 def _named(kinds: tuple[str, ...]) -> dict[str, Any]:
