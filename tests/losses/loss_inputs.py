@@ -35,6 +35,10 @@ FACTORIES: dict[str, Callable[[int, int, Numbers, torch.Generator], Value]] = {
     "stages": lambda rows, classes, numbers, _: tuple(numbers(rows, width, side, side) for width, side in STAGES),
     "embeddings": lambda rows, classes, numbers, _: tuple(numbers(rows, WIDTH) for _ in range(COLUMNS)),
     "layers": lambda rows, classes, numbers, _: tuple(numbers(rows, TOKENS, WIDTH) for _ in range(2)),
+    "shared": lambda rows, classes, numbers, _: tuple(numbers(rows, WIDTH) for _ in range(COLUMNS)),
+    "private": lambda rows, classes, numbers, _: tuple(numbers(rows, WIDTH) for _ in range(COLUMNS)),
+    "reconstructions": lambda rows, classes, numbers, _: tuple(numbers(rows, WIDTH) for _ in range(COLUMNS)),
+    "column_logits": lambda rows, classes, numbers, _: tuple(numbers(rows, classes) for _ in range(COLUMNS)),
     "tokens": lambda rows, classes, numbers, _: numbers(rows, TOKENS, WIDTH),
     "attention": lambda rows, classes, numbers, _: numbers(rows, HEADS, TOKENS, TOKENS),
     "head_weight": lambda rows, classes, numbers, _: numbers(classes, CHANNELS),
@@ -141,13 +145,13 @@ def replace(inputs: Batch, values: dict[str, Tensor]) -> Batch:
 
 
 def at_equality(inputs: Batch) -> Batch:
-    """The same inputs with the student's equal to the teacher's."""
-    return {
-        name: each(inputs[name.replace("student_", "teacher_")], lambda one: one.detach().clone().requires_grad_())
-        if name.startswith("student_")
-        else value
-        for name, value in inputs.items()
-    }
+    """The same inputs with the student's equal to the teacher's, where there is such an input."""
+
+    def equal(name: str, value: Value) -> Value:
+        counterpart = inputs.get(name.replace("student_", "teacher_"), value)
+        return each(counterpart, lambda one: one.detach().clone().requires_grad_())
+
+    return {name: equal(name, value) if name.startswith("student_") else value for name, value in inputs.items()}
 
 
 def take(inputs: Batch, rows: Tensor) -> Batch:
