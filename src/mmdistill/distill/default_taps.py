@@ -25,7 +25,7 @@ def embeddings_of(taps: Mapping[str, Shape]) -> tuple[str, ...]:
             tap
             for tap, shape in taps.items()
             if len(shape) == 1
-            and tap not in _OTHERS
+            and tap.rpartition(":")[2] not in _OTHERS
             and not tap.endswith((".logits", ".mask"))
             and column_of(tap) == tap
         )
