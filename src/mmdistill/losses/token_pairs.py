@@ -48,13 +48,14 @@ def log_attention(scores: Tensor, mask: Tensor | None) -> Tensor:
     """The logarithm of the softmax over keys, with padded keys left out.
 
     Args:
-        scores: (B, heads, queries, keys), finite where the key is real.
-        mask: (B, keys), true at real tokens; all when left out.
+        scores: (B, heads, L, L), queries by keys, finite where both tokens are real.
+        mask: (B, L), true at real tokens; all when left out.
 
     Returns:
-        (B, heads, queries, keys); that of a padded key is finite, so that its probability of 0 times it is 0, and a row
-        without any real key is uniform.
+        (B, heads, L, L); that of a padded key is finite, so that its probability of 0 times it is 0, and a padded query
+        is uniform.
     """
-    if mask is not None:
-        scores = torch.where(mask.bool()[:, None, None, :], scores, torch.finfo(scores.dtype).min / 4)
+    pairs = pair_mask(mask)
+    if pairs is not None:
+        scores = torch.where(pairs[:, None], scores, torch.finfo(scores.dtype).min / 4)
     return scores.log_softmax(dim=-1)
