@@ -70,7 +70,7 @@ def train(folder: Path, pause: float = 0.0) -> tuple[Any, Model]:
         Argument("teacher_features", "teacher", ("fused",)),
     ]
     adapters = {"student_features": [adapter]}
-    term = Term("features", Remembering(), arguments, lambda step: 0.1 * step, adapters=adapters)
+    term = Term("features", Remembering(), arguments, lambda step: 0.1 * (step + 1), adapters=adapters)
     objective = Objective({"label": CrossEntropy()}, [term], balanced=True)
     settings = spec(**TRAIN)
     signals = LiveTeacher(teacher, objective.teacher_taps)

@@ -183,6 +183,7 @@ def test_history_has_a_row_for_every_reading_and_every_epoch(tmp_path: Path) -> 
         "supervised",
         "total",
         "gradient_norm",
+        "supervised/gradient_norm",
         "validation_score",
         "seconds",
         "samples_per_second",

@@ -74,6 +74,7 @@ def group_phase(
     ).to(device)
     see = {who: sight(one.model, one.modality_dropout, always_present, seed) for who, one in participants.items()}
     alone = len(participants) == 1
+    sizes: dict[str, int] = {}
 
     def step(batch: TensorDict, index: int) -> Terms:
         outputs = {who: look(batch, index) for who, look in see.items()}
@@ -81,6 +82,7 @@ def group_phase(
         for who, one in participants.items():
             said = one.past(batch) if one.past is not None else heard(one.teachers, outputs)
             terms = one.objective(batch, outputs[who], said, index)
+            sizes[who] = len(terms.parts)
             parts |= {term if alone else f"{who}/{term}": value for term, value in terms.parts.items()}
         return Terms.sum(parts)
 
@@ -89,8 +91,15 @@ def group_phase(
             if one.past is not None:
                 one.past.follow(one.model, number)
 
+    def observe(norms: Tensor, number: int) -> None:
+        for one, own in zip(participants.values(), norms.split([sizes[who] for who in participants]), strict=True):
+            one.objective.observe(own, number)
+
     optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
-    return Phase(name, dict(modules.items()), {"all": optimizer}, step, after_step)
+    balanced = any(one.objective.balance is not None for one in participants.values())
+    return Phase(
+        name, dict(modules.items()), {"all": optimizer}, step, after_step, observe=observe if balanced else None
+    )
 
 
 def heard(teachers: Collection[str], outputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmdistill.files import disk_errors, write_text
@@ -19,8 +19,9 @@ class History:
     """Rows of numbers, mirrored in a CSV file that is whole after every line.
 
     The columns are ``epoch`` (a fraction: 1.0 when every training row has been seen once), ``step``, ``learning_rate``,
-    each loss term (its mean since the row before), ``total``, ``gradient_norm``, ``validation_score`` (empty where
-    nothing was validated), ``seconds`` of training so far, ``samples_per_second``.
+    each loss term (its mean since the row before), ``total``, ``gradient_norm`` of their sum,
+    ``<term>/gradient_norm`` of each term alone (empty where it was not measured since the row before),
+    ``validation_score`` (empty where nothing was validated), ``seconds`` of training so far, ``samples_per_second``.
 
     Args:
         path: the CSV file, or None to keep the rows in memory only.
@@ -56,7 +57,9 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
 
 
 def average(readings: Sequence[Reading]) -> dict[str, float | None]:
-    """Mean of each term over the rows of the batches, and of the gradient norm over the optimiser steps.
+    """Mean of each term over the rows of the batches, and of the gradient norms over the steps that have them.
+
+    The gradient of a single term is the whole gradient.
 
     The sums are exact, so that it does not matter in how many pieces the batches were read.
     """
@@ -65,10 +68,23 @@ def average(readings: Sequence[Reading]) -> dict[str, float | None]:
         name: math.fsum(reading.values[name] * reading.rows for reading in readings) / rows
         for name in readings[0].values
     }
-    norms = [reading.gradient_norm for reading in readings if reading.gradient_norm is not None]
-    finite = [norm for norm in norms if math.isfinite(norm)]
-    means[GRADIENT] = math.fsum(finite) / len(finite) if finite else None
+    terms = [name for name in means if name != "total"]
+    means[GRADIENT] = _mean(reading.gradient_norm for reading in readings)
+    for term in terms:
+        measured = _mean(reading.term_norms.get(term) for reading in readings)
+        means[term_gradient(term)] = means[GRADIENT] if len(terms) == 1 else measured
     return means
+
+
+def term_gradient(term: str) -> str:
+    """The column of the norm of a term's gradient."""
+    return f"{term}/{GRADIENT}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is there and finite."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else None
 
 
 def _cells(row: Row) -> list[str]:

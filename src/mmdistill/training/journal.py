@@ -72,7 +72,7 @@ class Journal:
         """For a checkpoint, after `read`."""
         return {
             "history": self._history.rows,
-            "readings": [[one.values, one.gradient_norm, one.rows] for one in self._readings],
+            "readings": [[one.values, one.gradient_norm, one.rows, one.term_norms] for one in self._readings],
             "seconds": self.stopwatch.seconds,
             "row_began": self._row_began,
         }
@@ -80,7 +80,7 @@ class Journal:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From a checkpoint; history.csv loses what was written after it."""
         self._history.restore(state["history"])
-        self._readings = [Reading(values, norm, rows) for values, norm, rows in state["readings"]]
+        self._readings = [Reading(*held) for held in state["readings"]]
         self.stopwatch = Stopwatch(state["seconds"])
         self._row_began = state["row_began"]
 

@@ -25,6 +25,7 @@ from mmdistill.training.randomness import random_state, seeded, set_random_state
 from mmdistill.training.record import Record
 from mmdistill.training.selection import Selection
 from mmdistill.training.state import StoppedBy, TrainResult, TrainState
+from mmdistill.training.term_gradients import TermGradients
 from mmdistill.training.trackers import tracked
 
 # A checkpoint at the end of an epoch is left out while writing them would take more than this share of the time.
@@ -152,6 +153,7 @@ class _Loop:
         for module in phase.modules.values():
             module.to(accelerator.device)
         self.parameters = phase.parameters()
+        self.term_gradients = TermGradients(phase, train.log_every, scaled=accelerator.scaler is not None)
         self.batches = len(loader)
         self.total_steps = total_steps(self.batches, train)
         self.schedule: Callable[[int], float] = train.schedule.build("schedule", self.total_steps)
@@ -180,8 +182,11 @@ class _Loop:
             else:
                 with autocast():
                     terms = step(batch, state.step)
+            norms = self.term_gradients.at(state.step, terms) if state.batch % accumulate == 0 else None
             self.backward(terms.total, rows.numel())
             add(state.step, terms, rows)
+            if norms is not None:
+                self.journal.record.add_term_norms(norms)
             state.batch += 1
             if state.batch % accumulate == 0 or state.batch == self.batches:
                 self.update()

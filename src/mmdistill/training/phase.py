@@ -39,6 +39,8 @@ class Phase:
         step: gives the terms of a batch at an optimiser step, counted from 0. It runs under autocast and must not
             synchronise with the device.
         after_step: called after each optimiser step with its number, counted from 1.
+        observe: told, now and then, the gradient norm of each of the terms that `step` gave and the number of the step,
+            counted from 0; None where nothing depends on them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Phase:
     optimizers: Mapping[str, Optimizer]
     step: Step
     after_step: Callable[[int], None] = nothing
+    observe: Callable[[Tensor, int], None] | None = None
 
     def parameters(self) -> list[Tensor]:
         """What the optimisers train, each once."""
@@ -100,7 +103,8 @@ def student_phase(
         return objective(batch, outputs, said, index)
 
     optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
-    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step)
+    observe = objective.observe if objective.balance is not None else None
+    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step, observe=observe)
 
 
 def sight(model: nn.Module, modality_dropout: float, always_present: Collection[str], seed: int) -> Sight:

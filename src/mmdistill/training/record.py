@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,11 +22,14 @@ class NotFiniteError(MMDistillError):
         step: the optimiser step, counted from 1, at which it was first seen.
         term: the loss term at fault, ``total``, or ``gradient_norm`` when every loss was finite.
         rows: row numbers of the batch.
+        teacher: whether what the teacher said was not finite either.
     """
 
-    def __init__(self, what: str, *, where: str, fix: str, step: int, term: str, rows: list[int]) -> None:
+    def __init__(
+        self, what: str, *, where: str, fix: str, step: int, term: str, rows: list[int], teacher: bool = False
+    ) -> None:
         super().__init__(what, where=where, fix=fix)
-        self.step, self.term, self.rows = step, term, rows
+        self.step, self.term, self.rows, self.teacher = step, term, rows, teacher
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,23 @@ class Reading:
         values: term → value, `total` included.
         gradient_norm: norm of the whole gradient if the batch completed an optimiser step, else None.
         rows: number of rows of the batch.
+        term_norms: term → norm of its gradient over the models' weights if it was measured, else empty.
     """
 
     values: dict[str, float]
     gradient_norm: float | None
     rows: int
+    term_norms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class _Held:
+    """A batch whose numbers wait on the device."""
+
+    step: int
+    rows: Tensor
+    completes: bool = False
+    measured: bool = False
 
 
 class Record:
@@ -60,7 +75,7 @@ class Record:
         self._skips_overflow = skips_overflow
         self._names: tuple[str, ...] = ()
         self._buffer = torch.empty(0)
-        self._batches: list[tuple[int, Tensor, bool]] = []
+        self._batches: list[_Held] = []
 
     @property
     def room(self) -> int:
@@ -76,23 +91,31 @@ class Record:
             terms: of the batch.
             rows: int64 (B,), its row numbers, kept by reference.
         """
+        count = len(terms.parts)
         if not self._names:
             self._names = (*terms.parts, "total")
-            self._buffer = torch.zeros(self.capacity, len(self._names) + 1, device=terms.total.device)
-        elif len(terms.parts) + 1 != len(self._names):
+            # The terms, the total, what the teacher said, the gradient norm of the step, and those of the terms.
+            self._buffer = torch.zeros(self.capacity, 2 * count + 3, device=terms.total.device)
+        elif count + 1 != len(self._names):
             raise MMDistillError(
                 f"A step gave the terms {sorted(terms.parts)}, earlier ones {sorted(self._names[:-1])}"
             )
-        target = self._buffer[len(self._batches), :-1]
-        target.copy_(torch.stack([terms.parts[name] for name in self._names[:-1]] + [terms.total]))
-        self._batches.append((step, rows, False))
+        said = [] if terms.teacher is None else [terms.teacher]
+        values = torch.stack([*(terms.parts[name] for name in self._names[:-1]), terms.total, *said])
+        self._buffer[len(self._batches), : len(values)].copy_(values)
+        self._batches.append(_Held(step, rows))
 
     @torch.no_grad()
     def add_gradient_norm(self, norm: Tensor) -> None:
         """Keep the gradient norm, a scalar, of the optimiser step that the last batch completed."""
-        step, rows, _ = self._batches[-1]
-        self._buffer[len(self._batches) - 1, -1].copy_(norm)
-        self._batches[-1] = step, rows, True
+        self._buffer[len(self._batches) - 1, len(self._names) + 1].copy_(norm)
+        self._batches[-1].completes = True
+
+    @torch.no_grad()
+    def add_term_norms(self, norms: Tensor) -> None:
+        """Keep the gradient norms (terms,) of the terms of the last batch."""
+        self._buffer[len(self._batches) - 1, len(self._names) + 2 :].copy_(norms)
+        self._batches[-1].measured = True
 
     def read(self) -> list[Reading]:
         """Everything since the last reading, in order; waits for the device.
@@ -104,29 +127,42 @@ class Record:
         if not held:
             return []
         values: list[list[float]] = self._buffer[: len(held)].cpu().double().tolist()
+        self._buffer[: len(held)].zero_()
+        count = len(self._names)
         readings = []
-        for row, (step, rows, completes) in zip(values, held, strict=True):
-            *losses, norm = row
+        for row, batch in zip(values, held, strict=True):
+            losses, (said, norm), term_norms = row[:count], row[count : count + 2], row[count + 2 :]
             if not all(map(math.isfinite, losses)) or not (math.isfinite(norm) or self._skips_overflow):
-                raise self._failure(losses, step, rows)
+                raise self._failure(losses, batch, teacher=not math.isfinite(said))
             named = dict(zip(self._names, losses, strict=True))
-            readings.append(Reading(named, norm if completes else None, rows.numel()))
+            measured = dict(zip(self._names[:-1], term_norms, strict=True)) if batch.measured else {}
+            readings.append(Reading(named, norm if batch.completes else None, batch.rows.numel(), measured))
         return readings
 
-    def _failure(self, losses: Sequence[float], step: int, rows: Tensor) -> NotFiniteError:
+    def _failure(self, losses: Sequence[float], batch: _Held, *, teacher: bool) -> NotFiniteError:
         bad = [(name, value) for name, value in zip(self._names, losses, strict=True) if not math.isfinite(value)]
         term, value = bad[0] if bad else (GRADIENT, math.nan)
-        numbers = rows.cpu().tolist()
+        numbers = batch.rows.cpu().tolist()
+        fix = (
+            "Lower train.learning_rate, set train.clip_norm (1.0 is common), train in float32, or look at these "
+            "rows; the last checkpoint is from before this step"
+        )
         if term == GRADIENT:
             what = "The gradient is not finite though every loss is"
         else:
             what = f"The loss term {term!r} became {'NaN' if math.isnan(value) else 'infinite'}"
+        if teacher and term != GRADIENT:
+            what += " because the teacher's outputs are NaN or infinite"
+            fix = (
+                "Look at the teacher: apply it to these rows, or train it again; stored signals hold NaN for rows and "
+                "views that were not stored"
+            )
         return NotFiniteError(
             f"{what}; the batch holds the rows {', '.join(map(str, numbers))}",
-            where=f"step {step + 1}",
-            fix="Lower train.learning_rate, set train.clip_norm (1.0 is common), train in float32, or look at these "
-            "rows; the last checkpoint is from before this step",
-            step=step + 1,
+            where=f"step {batch.step + 1}",
+            fix=fix,
+            step=batch.step + 1,
             term=term,
             rows=numbers,
+            teacher=teacher,
         )
