@@ -1,7 +1,7 @@
 """Activation boundaries: whether a neuron is active, rather than how strongly.
 
 Heo, Lee, Yun, Choi, "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons", AAAI 2019,
-arXiv:1811.03233, equations 4 to 6.
+arXiv:1811.03233.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mmdistill.losses.connector import connect, make_connectors
 from mmdistill.losses.families.maps import ABOptions
 from mmdistill.losses.module import DistillationLoss, Shape
 from mmdistill.losses.parts import require_built
-from mmdistill.losses.precision import widen, without_autocast
+from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.stages import Stages, as_stages, pair_stages, reduce_elements, sum_of_stages
+from mmdistill.losses.stages import Stages, pair_stages, reduce_elements, sum_of_stages
 
 
 def ab(
@@ -54,8 +54,8 @@ def ab(
     """
     values = []
     for student, teacher in pair_stages(student_stages, teacher_stages, equal_widths=True, equal_sizes=True):
-        side = torch.where(teacher > 0, 1.0, -1.0).to(student.dtype)
-        values.append(reduce_elements((margin - side * student).relu().square(), reduction))
+        missing = torch.where(teacher > 0, margin - student, margin + student)
+        values.append(reduce_elements(missing.relu().square(), reduction))
     return weighted_mean(sum_of_stages(values, stage_decay), weight)
 
 
@@ -83,10 +83,10 @@ class AB(DistillationLoss):
     def forward(self, student_stages: Stages, teacher_stages: Stages, weight: Tensor | None = None) -> Tensor:
         """See `ab`; the student's stages as they are before the connectors."""
         require_built(self, "connectors")
-        student = [widen(maps) for maps in as_stages(student_stages)]
+        student, teacher = zip(*pair_stages(student_stages, teacher_stages), strict=True)
         return ab(
             connect(self.connectors, student, weight),
-            teacher_stages,
+            teacher,
             weight,
             margin=self.margin,
             stage_decay=self.stage_decay,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmdistill.losses.batch_norm import WeightedBatchNorm
 from mmdistill.losses.convolution import convolution
 from mmdistill.losses.module import Shape
-from mmdistill.losses.stages import paired_shapes
+from mmdistill.losses.stages import check_stage_count, paired_shapes
 
 
 class Connector(nn.Module):
@@ -43,5 +43,10 @@ def make_connectors(shapes: Mapping[str, Shape | tuple[Shape, ...]]) -> nn.Modul
 
 
 def connect(connectors: nn.ModuleList, stages: Sequence[Tensor], weight: Tensor | None) -> list[Tensor]:
-    """The student's stages, each through its connector."""
+    """The student's stages, each through its connector.
+
+    Raises:
+        InputError: when there are not as many stages as connectors.
+    """
+    check_stage_count(len(stages), len(connectors))
     return [connector(maps, weight) for connector, maps in zip(connectors, stages, strict=True)]

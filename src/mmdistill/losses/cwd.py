@@ -1,7 +1,7 @@
 """Channel-wise distillation: each channel of a map is a distribution over positions.
 
 Shu, Liu, Gao, Yan, Shen, "Channel-wise Knowledge Distillation for Dense Prediction", ICCV 2021, arXiv:2011.13256,
-equations 2 to 4.
+section 3.2.
 """
 
 from __future__ import annotations

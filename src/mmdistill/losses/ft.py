@@ -1,7 +1,7 @@
 """Factor transfer: factors of the teacher's map, paraphrased, and of the student's, translated, are compared.
 
 Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", NeurIPS 2018,
-arXiv:1802.04977, equations 1 to 3.
+arXiv:1802.04977, equations 1 and 4.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mmdistill.losses.parts import require_built
 from mmdistill.losses.pooling import pool_to_smaller
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.stages import check_maps, paired_shapes, reduce_elements
+from mmdistill.losses.stages import check_maps, paired_shape, reduce_elements
 
 FactorForm: TypeAlias = Literal["flattened", "attention"]
 SLOPE = 0.1
@@ -148,7 +148,7 @@ class FT(DistillationLoss):
         seed: int,  # noqa: ARG002
     ) -> None:
         """The paraphraser and the translator."""
-        (((student, teacher), axes),) = paired_shapes(shapes, "maps")
+        (student, teacher), axes = paired_shape(shapes)
         factors = max(round(self.rate * teacher), 1)
         self.paraphraser = Paraphraser(axes, teacher, factors)
         self.translator = Translator(axes, student, factors, self.batch_norm)

@@ -1,7 +1,7 @@
 """Knowledge of layers as singular vectors: how the directions of one layer's map go with the next one's.
 
 Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", ECCV 2018,
-arXiv:1807.06819, equations 1 to 6.
+arXiv:1807.06819, section 3.
 """
 
 from __future__ import annotations

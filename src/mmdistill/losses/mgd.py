@@ -1,6 +1,6 @@
 """Masked generative distillation: the teacher's whole map is generated from a part of the student's.
 
-Yang, Li, Shao, Shi, Yuan, Yuan, "Masked Generative Distillation", ECCV 2022, arXiv:2205.01529, equations 2 to 5.
+Yang, Li, Shao, Shi, Yuan, Yuan, "Masked Generative Distillation", ECCV 2022, arXiv:2205.01529, section 3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmdistill.losses.module import DistillationLoss, Shape
 from mmdistill.losses.parts import require_built
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.stages import check_maps, paired_shapes, reduce_elements
+from mmdistill.losses.stages import check_maps, paired_shape, reduce_elements
 
 
 @without_autocast
@@ -80,7 +80,7 @@ class MGD(DistillationLoss):
         seed: int,
     ) -> None:
         """The generation block, and the count of steps that the masks depend on."""
-        (((_, channels), axes),) = paired_shapes(shapes, "maps")
+        (_, channels), axes = paired_shape(shapes)
         first, second = (convolution(axes, channels, channels, 3) for _ in range(2))
         self.generation = nn.Sequential(first, nn.ReLU(), second)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))

@@ -1,7 +1,7 @@
 """Neuron selectivity transfer: the distributions of the channels' maps are matched by maximum mean discrepancy.
 
 Huang, Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", 2017, arXiv:1707.01219,
-equations 5 and 6.
+section 4.
 """
 
 from __future__ import annotations

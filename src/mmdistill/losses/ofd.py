@@ -19,9 +19,9 @@ from mmdistill.losses.families.maps import OFDOptions
 from mmdistill.losses.module import DistillationLoss, Shape
 from mmdistill.losses.parts import require_built
 from mmdistill.losses.pooling import pool_to_smaller
-from mmdistill.losses.precision import widen, without_autocast
+from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.stages import Stages, as_stages, pair_stages, paired_shapes, reduce_elements, sum_of_stages
+from mmdistill.losses.stages import Stages, pair_stages, paired_shapes, reduce_elements, sum_of_stages
 
 
 def ofd(
@@ -179,10 +179,9 @@ class OFD(DistillationLoss):
     def forward(self, student_stages: Stages, teacher_stages: Stages, weight: Tensor | None = None) -> Tensor:
         """See `ofd`; the student's stages as they are before the connectors."""
         require_built(self, "connectors")
-        student = [widen(maps) for maps in as_stages(student_stages)]
-        teacher = [widen(maps.detach()) for maps in as_stages(teacher_stages)]
-        margins = [margin(maps, weight) for margin, maps in zip(self.margins, teacher, strict=True)]
+        student, teacher = zip(*pair_stages(student_stages, teacher_stages), strict=True)
         connected = connect(self.connectors, student, weight)
+        margins = [margin(maps, weight) for margin, maps in zip(self.margins, teacher, strict=True)]
         return ofd(connected, teacher, margins, weight, stage_decay=self.stage_decay, reduction=self.reduction)
 
 

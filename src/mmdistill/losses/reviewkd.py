@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmdistill.errors import InputError
 from mmdistill.losses.batch_norm import WeightedBatchNorm
 from mmdistill.losses.convolution import convolution
 from mmdistill.losses.families.maps import ReviewKDOptions
@@ -20,7 +19,15 @@ from mmdistill.losses.parts import require_built
 from mmdistill.losses.pooling import pool_to
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.stages import Stages, as_stages, pair_stages, paired_shapes, reduce_elements, sum_of_stages
+from mmdistill.losses.stages import (
+    Stages,
+    as_stages,
+    check_stage_count,
+    pair_stages,
+    paired_shapes,
+    reduce_elements,
+    sum_of_stages,
+)
 
 LEVELS = (4, 2, 1)
 """Sides of the pooled maps that are compared beside the whole map, in the paper."""
@@ -145,8 +152,7 @@ class ReviewKD(DistillationLoss):
         axes = max((maps.dim() - 2 for side in sides for maps in side), default=0)
         student, teacher = ([_as_map(widen(maps), axes) for maps in side] for side in sides)
         pairs = pair_stages(student, teacher)
-        if len(pairs) != len(self.fusions):
-            raise InputError(f"There are {len(pairs)} stages, but the loss was built for {len(self.fusions)}")
+        check_stage_count(len(pairs), len(self.fusions))
         fused: list[Tensor] = []
         handed: Tensor | None = None
         for fusion, (ours, theirs) in zip(reversed(self.fusions), reversed(pairs), strict=True):

@@ -78,6 +78,16 @@ def check_maps(
         raise InputError(f"The sizes differ: {shown}", fix="Resize the larger one, or choose layers of the same size")
 
 
+def check_stage_count(found: int, built: int) -> None:
+    """Require as many stages as a loss was built for.
+
+    Raises:
+        InputError: when there are more, or fewer.
+    """
+    if found != built:
+        raise InputError(f"There are {found} stages, but the loss was built for {built}")
+
+
 def paired_shapes(
     shapes: Mapping[str, Shape | tuple[Shape, ...]], name: str = "stages"
 ) -> list[tuple[tuple[int, int], int]]:
@@ -95,6 +105,18 @@ def paired_shapes(
             raise InputError(f"Maps of shape {student} and {teacher} a row have different numbers of axes")
         pairs.append(((_width(student), _width(teacher)), len(student) - 1))
     return pairs
+
+
+def paired_shape(shapes: Mapping[str, Shape | tuple[Shape, ...]]) -> tuple[tuple[int, int], int]:
+    """`paired_shapes` of the one map of each side.
+
+    Raises:
+        InputError: as there, or when there are several maps.
+    """
+    pairs = paired_shapes(shapes, "maps")
+    if len(pairs) != 1:
+        raise InputError(f"The loss compares one map of each side, and there are {len(pairs)}", where="build")
+    return pairs[0]
 
 
 def _shapes_of(shapes: Mapping[str, Shape | tuple[Shape, ...]], argument: str) -> tuple[Shape, ...]:

@@ -7,9 +7,10 @@ a lone tensor is a single stage, the same as a tuple of one.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from mmdistill.catalog import Options
 from mmdistill.losses.entry import LossEntry
@@ -96,11 +97,12 @@ class FTOptions(Options):
         description="Whether the translator's convolutions are followed by batch normalisation (RepDistiller).",
     )
 
-    @model_validator(mode="after")
-    def _learns_something(self) -> Self:
-        if self.factor == 0 and self.reconstruction == 0:
-            raise ValueError("factor and reconstruction are both 0, so there is nothing to learn")
-        return self
+    @field_validator("reconstruction")
+    @classmethod
+    def _learns_something(cls, value: float, info: ValidationInfo) -> float:
+        if value == 0 and info.data.get("factor") == 0:
+            raise PydanticCustomError("nothing_to_learn", "must be above 0 where factor is 0")
+        return value
 
 
 class OFDOptions(Options):
@@ -203,7 +205,7 @@ ENTRIES = (
         family="features",
         needs=_STAGES,
         paper="Huang, Wang, Like What You Like: Knowledge Distill via Neuron Selectivity Transfer, 2017, "
-        "arXiv:1707.01219, equation 6",
+        "arXiv:1707.01219, section 4",
         equation=r"\sum_j \overline{k(t, t')} + \overline{k(s, s')} - 2\,\overline{k(s, t)}, "
         r"\quad k(x, y) = (x^\top y + c)^d",
         typical_weight="50 beside 1 of the supervised loss",
@@ -222,7 +224,7 @@ ENTRIES = (
         family="features",
         needs=_STAGES,
         paper="Heo, Lee, Yun, Choi, Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden "
-        "Neurons, AAAI 2019, arXiv:1811.03233, equation 6",
+        "Neurons, AAAI 2019, arXiv:1811.03233",
         equation=r"\sum_j 2^{j - n} \big\| [t_j > 0] \odot \sigma(\mu - r(s_j)) + [t_j \le 0] \odot "
         r"\sigma(\mu + r(s_j)) \big\|_2^2",
         typical_weight="0.003 with sum, 1 with mean, in a first stage of its own",
@@ -242,7 +244,7 @@ ENTRIES = (
         family="features",
         needs=("student_maps", "teacher_maps"),
         paper="Kim, Park, Kwak, Paraphrasing Complex Network: Network Compression via Factor Transfer, NeurIPS 2018, "
-        "arXiv:1802.04977, equation 3",
+        "arXiv:1802.04977, equation 4",
         equation=r"\Big\| \tfrac{F^t}{\|F^t\|_2} - \tfrac{F^s}{\|F^s\|_2} \Big\|_1",
         typical_weight="500 beside 1 of the supervised loss",
         when="When the teacher's maps are much wider than the student's; best in the paper's two stages.",
@@ -319,7 +321,7 @@ ENTRIES = (
         family="features",
         needs=_STAGES,
         paper="Lee, Kim, Song, Self-supervised Knowledge Distillation Using Singular Value Decomposition, ECCV 2018, "
-        "arXiv:1807.06819, equation 6",
+        "arXiv:1807.06819, section 3",
         equation=r"\sum_j \sum_{i, l} \Big( e^{-(v^s_{j, i} - v^s_{j+1, l})^2 / 8} - "
         r"e^{-(v^t_{j, i} - v^t_{j+1, l})^2 / 8} \Big)^2",
         typical_weight="1 beside 1 of the supervised loss",
@@ -337,7 +339,7 @@ ENTRIES = (
         family="features",
         needs=("student_maps", "teacher_maps"),
         paper="Shu, Liu, Gao, Yan, Shen, Channel-wise Knowledge Distillation for Dense Prediction, ICCV 2021, "
-        "arXiv:2011.13256, equation 4",
+        "arXiv:2011.13256, section 3.2",
         equation=r"\tfrac{T^2}{C} \sum_c \mathrm{KL}\big(\sigma(t_c / T) \,\|\, \sigma(s_c / T)\big)",
         typical_weight="50 for features, 3 for logits, beside 1 of the supervised loss",
         when="For dense prediction, where each channel marks a region.",
@@ -352,8 +354,7 @@ ENTRIES = (
         summary="Squared error of the teacher's map as a small network generates it from the student's masked one.",
         family="features",
         needs=("student_maps", "teacher_maps", "row"),
-        paper="Yang, Li, Shao, Shi, Yuan, Yuan, Masked Generative Distillation, ECCV 2022, arXiv:2205.01529, "
-        "equation 5",
+        paper="Yang, Li, Shao, Shi, Yuan, Yuan, Masked Generative Distillation, ECCV 2022, arXiv:2205.01529, section 3",
         equation=r"\big\| t - G(s \odot M) \big\|_2^2",
         typical_weight="7e-5 (classification) or 2e-5 (dense prediction) with sum, 1 with mean",
         when="When plain imitation of the teacher's map is too strict; for classification and dense prediction alike.",
