@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +19,7 @@ from mmdistill.losses.contrast_memory import ContrastMemory
 from mmdistill.losses.counter_random import drawn_below
 from mmdistill.losses.crd import CRD
 
+GOLDEN = Path(os.environ.get("MMDISTILL_DATA", "nowhere")).parent / "golden"
 SHAPES = {"student_features": (4,), "teacher_features": (6,)}
 ROWS = torch.tensor([30, 10, 50, 20, 40, 60, 80, 70])
 TARGETS = torch.tensor([0, 1, 0, 1, 2, 2, -1, 0])
@@ -235,6 +239,30 @@ def test_training_brings_a_row_nearer_to_its_own_entry_than_to_others() -> None:
     ]
     nearest = (embeddings[0] @ embeddings[1].T).argmax(dim=1)
     assert (nearest == rows).float().mean() > 0.9
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the folder golden/ beside MMDISTILL_DATA is not there")
+@pytest.mark.parametrize("name", ["crd__first_step__s1d", "crd__later_step__s1d"])
+def test_memory_and_normalisers_after_a_step_are_those_of_the_authors(name: str) -> None:
+    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as arrays:
+        recorded = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    shapes = {f"{side}_features": (recorded[f"{side}_emb"].shape[1],) for side in ("student", "teacher")}
+    loss = losses.CRD(dimension=16, negatives=20, memory_precision="float32").build(shapes, rows=torch.arange(40))
+    state = {
+        f"{side}_head.{part}": recorded[f"param.embed_{side[0]}.linear.{part}"]
+        for side in ("student", "teacher")
+        for part in ("weight", "bias")
+    }
+    loss.load_state_dict(state, strict=False)
+    for bank, number in ((loss.memory.student_bank, 1), (loss.memory.teacher_bank, 2)):
+        bank[:40] = recorded[f"buffer.contrast.memory_v{number}"]
+    loss.memory.normalizers.copy_(recorded["buffer.contrast.params"][2:4].clamp(min=0))
+    loss.memory.draw = lambda place: recorded["contrast_idx"]
+    found = loss(recorded["student_emb"], recorded["teacher_emb"], recorded["index"])
+    assert found.item() == pytest.approx(float(recorded["loss"]), rel=1e-5)
+    for bank, number in ((loss.memory.student_bank, 1), (loss.memory.teacher_bank, 2)):
+        torch.testing.assert_close(bank[:40], recorded[f"memory_v{number}_after"])
+    torch.testing.assert_close(loss.memory.normalizers, recorded["Z"])
 
 
 def test_the_banks_of_a_million_rows_take_little_more_than_half_a_gigabyte() -> None:
