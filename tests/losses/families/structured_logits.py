@@ -19,6 +19,14 @@ OPTIONS: Settings = {
         {"selection": "published"},
     ],
     "ofa": [{"gamma": 1.0}, {"temperature": 2.0}, {"others": "raised"}],
+    "listwise_kd": [
+        {"form": "plackett_luce"},
+        {"form": "list_net", "temperature": 2.0},
+        {"top": 2},
+        {"form": "plackett_luce", "top": 3, "temperature": 2.0},
+    ],
+    "batch_listwise_kd": [{"form": "plackett_luce"}, {"form": "list_net", "temperature": 2.0}, {"top": 2}],
+    "pld": [{"temperature": 3.0}],
     "ctkd": [{"form": "instance", "hidden": 8}, {"lowest": 2.0, "span": 4.0, "strength": 0.0}],
 }
 

@@ -95,6 +95,43 @@ class CTKDOptions(Options):
     hidden: int = Field(default=128, ge=1, description="Width of the network of the instance form.")
 
 
+class ListwiseKDOptions(Options):
+    """Options of `listwise_kd`."""
+
+    form: Literal["list_mle", "plackett_luce", "list_net"] = Field(
+        default="list_mle",
+        description="list_mle: how likely the teacher's order is (Xia et al.); plackett_luce: each place weighted by "
+        "the teacher's probability of its item; list_net: KL between the probabilities of being first (Cao et al.).",
+    )
+    top: int | None = Field(
+        default=None, ge=1, description="How many of the first places count; null for all. Not with list_net."
+    )
+    temperature: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="Divides the scores of both sides; list_net carries T²."
+    )
+
+    @model_validator(mode="after")
+    def _has_places(self) -> Self:
+        if self.form == "list_net" and self.top is not None:
+            raise ValueError("list_net has no places that top could count")
+        return self
+
+
+class BatchListwiseKDOptions(ListwiseKDOptions):
+    """Options of `batch_listwise_kd`."""
+
+
+class PLDOptions(Options):
+    """Options of `pld`."""
+
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Divides the teacher's logits in the weights of the places; higher weighs later places more.",
+    )
+
+
 ENTRIES = (
     LossEntry(
         name="mlld",
@@ -152,6 +189,65 @@ ENTRIES = (
         sequences=True,
         exact_gradient=False,
         learned=("temperature_of",),
+        invariances=("shift",),
+    ),
+    LossEntry(
+        name="listwise_kd",
+        target="mmdistill.losses.listwise_kd:ListwiseKD",
+        options=ListwiseKDOptions,
+        summary="The teacher's order of the classes of a row: ListMLE, weighted Plackett-Luce or ListNet.",
+        family="logits",
+        needs=("student_logits", "teacher_logits"),
+        accepts=("weight", "mask"),
+        paper="Cao, Qin, Liu, Tsai, Li, Learning to Rank: From Pairwise Approach to Listwise Approach, ICML 2007; "
+        "Xia, Liu, Wang, Zhang, Li, Listwise Approach to Learning to Rank: Theory and Algorithm, ICML 2008",
+        equation=r"\sum_k w_k \Big( \log \sum_{j \ge k} e^{z^s_{\pi(j)}} - z^s_{\pi(k)} \Big), \; "
+        r"\pi = \mathrm{argsort}(-z^t)",
+        typical_weight="1 / C with list_mle, 1 otherwise, beside 1 of the supervised loss",
+        when="Where the order of many candidates counts and not their probabilities: retrieval, recommendation.",
+        cost="A sort of the teacher: O(B·C·log C) time, O(B·C) memory; O(B·C) with top.",
+        equality="none",
+        sequences=True,
+        pulls=False,
+        invariances=("shift", "joint permutation"),
+    ),
+    LossEntry(
+        name="batch_listwise_kd",
+        target="mmdistill.losses.listwise_kd:BatchListwiseKD",
+        options=BatchListwiseKDOptions,
+        summary="The teacher's order of the rows of a batch, for each output: ListMLE, Plackett-Luce or ListNet.",
+        family="logits",
+        needs=("student_logits", "teacher_logits"),
+        paper="Cao, Qin, Liu, Tsai, Li, Learning to Rank: From Pairwise Approach to Listwise Approach, ICML 2007; "
+        "Xia, Liu, Wang, Zhang, Li, Listwise Approach to Learning to Rank: Theory and Algorithm, ICML 2008",
+        equation=r"\tfrac1C \sum_c \tfrac1B \sum_k \Big( \log \sum_{j \ge k} e^{z^s_{\pi_c(j), c}} "
+        r"- z^s_{\pi_c(k), c} \Big), \; \pi_c = \mathrm{argsort}(-z^t_{\cdot, c})",
+        typical_weight="1 beside 1 of the supervised loss",
+        when="Scores that rank rows: relevance, risk, quality; with regression_kd where the values count as well.",
+        cost="A sort of the batch for each output: O(C·B·log B) time, O(B·C) memory.",
+        equality="none",
+        by_row=False,
+        pulls=False,
+        invariances=("joint permutation",),
+    ),
+    LossEntry(
+        name="pld",
+        target="mmdistill.losses.pld:PLD",
+        options=PLDOptions,
+        summary="The teacher's ranking with the target first, each place weighted by the teacher's probability.",
+        family="logits",
+        needs=("student_logits", "teacher_logits", "target"),
+        accepts=("labelled", "weight", "mask"),
+        paper="Bassam, Zhu, Bian, PLD: A Choice-Theoretic List-Wise Knowledge Distillation, NeurIPS 2025, "
+        "arXiv:2506.12542",
+        equation=r"\sum_k p^t_{\pi(k)} \Big( \log \sum_{j \ge k} e^{z^s_{\pi(j)}} - z^s_{\pi(k)} \Big), \; "
+        r"\pi = (y, \text{the rest by } z^t)",
+        typical_weight="1, in the place of the supervised loss or beside it",
+        when="When one loss is to replace the balance of a supervised and a distillation loss.",
+        cost="A sort of the teacher: O(B·C·log C) time, O(B·C) memory.",
+        equality="none",
+        sequences=True,
+        pulls=False,
         invariances=("shift",),
     ),
 )
