@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from mmdistill.distill.class_order import class_order, reorder_outputs
 from mmdistill.errors import InputError, nearest
+from mmdistill.models.any_model import AnyModel
+from mmdistill.models.custom.model import CustomModel
 from mmdistill.models.saving import load_model
-
-if TYPE_CHECKING:
-    from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.tap_names import logits_tap
 
 
 def load_teacher(
     run: Path, model: str = "teacher", seed: int | None = None, device: torch.device | str = "cpu"
-) -> tuple[MultimodalModel, dict[str, Any]]:
+) -> tuple[AnyModel, dict[str, Any]]:
     """A finished model of an earlier run, in evaluation mode, and its card.
 
     Args:
@@ -55,12 +56,16 @@ def _seeds(folder: Path) -> dict[int, Path]:
 
 
 def reorder_classes(
-    teacher: MultimodalModel, task: str, theirs: Sequence[str], ours: Sequence[str], where: str = "teacher.run"
+    teacher: AnyModel,
+    task: str,
+    theirs: Sequence[str],
+    ours: Sequence[str],
+    where: str = "teacher.run",
 ) -> None:
-    """Put a teacher's classes into the order of this run, in its head.
+    """Put a teacher's classes into the order of this run: in its linear head, or behind a custom model's outputs.
 
     Args:
-        teacher: its linear head of `task` is changed in place.
+        teacher: changed in place.
         task: name of the task.
         theirs: the teacher's classes, in its order.
         ours: the classes of this run.
@@ -69,24 +74,12 @@ def reorder_classes(
     Raises:
         InputError: when the classes are not the same ones.
     """
-    if list(theirs) == list(ours):
+    if isinstance(teacher, CustomModel):
+        reorder_outputs(teacher, logits_tap(task, teacher.tasks), theirs, ours, where)
         return
-    missing, unknown = [name for name in ours if name not in theirs], [name for name in theirs if name not in ours]
-    if missing or unknown:
-        parts = [f"it does not know {_names(missing)}"] * bool(missing)
-        parts += [f"it knows {_names(unknown)} beside them"] * bool(unknown)
-        raise InputError(
-            f"The teacher's classes are not those of this run: {' and '.join(parts)}",
-            where=where,
-            fix="Use a teacher that was trained on the same classes",
-        )
-    head = teacher.heads[task]
-    order = torch.tensor([list(theirs).index(name) for name in ours])
+    order = class_order(theirs, ours, where)
+    if order is None:
+        return
     with torch.no_grad():
-        for parameter in head.parameters():
+        for parameter in teacher.heads[task].parameters():
             parameter.copy_(parameter[order])
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

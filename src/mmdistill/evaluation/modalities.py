@@ -12,8 +12,8 @@ from mmdistill.tasks.task import Outputs, State, Task, Values
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mmdistill.models.any_model import AnyModel
     from mmdistill.models.inference import Batches
-    from mmdistill.models.multimodal import MultimodalModel
 
 MOST_COLUMNS_FOR_ALL = 5
 
@@ -43,8 +43,8 @@ def subsets(columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return named
 
 
-def collect_by_subset(model: MultimodalModel, loader: Batches, taps: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    """Outputs of a model for every row of a loader, once for each subset of its modalities.
+def collect_by_subset(model: AnyModel, loader: Batches, taps: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Outputs of a model for every row of a loader, once for each subset of its modalities that it can do with.
 
     A row that has none of a subset's modalities is predicted from nothing and counts like every other, so that all
     subsets are scored on the same rows.
@@ -57,6 +57,7 @@ def collect_by_subset(model: MultimodalModel, loader: Batches, taps: Sequence[st
     return {
         name: collect(model, loader, taps, subset=None if len(columns) == len(model.columns) else columns)
         for name, columns in subsets(list(model.columns)).items()
+        if set(getattr(model, "required_columns", ())) <= set(columns)
     }
 
 

@@ -13,7 +13,7 @@ from mmdistill.errors import InputError, nearest
 from mmdistill.models.modes import evaluating
 
 if TYPE_CHECKING:
-    from mmdistill.models.multimodal import MultimodalModel
+    from mmdistill.models.any_model import AnyModel
 
 
 class Batches(Protocol):
@@ -25,7 +25,7 @@ class Batches(Protocol):
 
 
 def collect(
-    model: MultimodalModel,
+    model: AnyModel,
     loader: Batches,
     taps: Sequence[str],
     subset: Collection[str] | None = None,
@@ -71,7 +71,7 @@ def collect(
     return {tap: _joined(parts)[order] for tap, parts in kept.items()}
 
 
-def _hidden(model: MultimodalModel, subset: Collection[str] | None) -> tuple[str, ...]:
+def _hidden(model: AnyModel, subset: Collection[str] | None) -> tuple[str, ...]:
     if subset is None:
         return ()
     for column in subset:
@@ -81,7 +81,7 @@ def _hidden(model: MultimodalModel, subset: Collection[str] | None) -> tuple[str
 
 
 def _masked(
-    model: MultimodalModel,
+    model: AnyModel,
     features: Mapping[str, Any],
     present: Mapping[str, Tensor],
     hidden: Collection[str],

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from mmdistill.data.features import FeatureInfo
 from mmdistill.errors import InputError, MMDistillError
 from mmdistill.files import disk_errors, write_text, written_aside
+from mmdistill.models.any_model import AnyModel
+from mmdistill.models.custom.model import CustomModel
+from mmdistill.models.custom.saving import custom_document, restored_custom
 from mmdistill.models.multimodal import Head, MultimodalModel, build_model
 from mmdistill.recipe.schema import ModelSpec
 
@@ -27,7 +30,7 @@ FORMAT = 1
 WEIGHTS, DOCUMENT = "model.safetensors", "model.json"
 
 
-def save_model(folder: str | Path, model: MultimodalModel, card: Mapping[str, Any]) -> None:
+def save_model(folder: str | Path, model: AnyModel, card: Mapping[str, Any]) -> None:
     """Write a model into a folder, which is made when it is not there; other files in it stay.
 
     A model that was there before is replaced. Whenever this is interrupted, the folder holds the new model or none.
@@ -47,9 +50,8 @@ def save_model(folder: str | Path, model: MultimodalModel, card: Mapping[str, An
         content = save(weights, metadata={"format": "pt"})
         document = {
             "format": FORMAT,
-            "spec": portable_spec(model).model_dump(mode="json"),
+            **(custom_document(model) if isinstance(model, CustomModel) else _document_of(model)),
             "features": {column: info.to_json() for column, info in model.features.items()},
-            "heads": model.head_sizes,
             "aliases": aliases,
             "sha256": hashlib.sha256(content).hexdigest(),
             "card": dict(card),
@@ -69,31 +71,36 @@ def load_model(
     folder: str | Path,
     map_location: torch.device | str = "cpu",
     heads: Mapping[str, Callable[[int], nn.Module]] | None = None,
-) -> tuple[MultimodalModel, dict[str, Any]]:
+    module: nn.Module | None = None,
+) -> tuple[AnyModel, dict[str, Any]]:
     """Read a model back, in eval mode.
 
     Args:
         folder: of the model.
         map_location: the device it goes to.
         heads: the functions that made its heads, for tasks whose heads are not a plain linear layer.
+        module: the architecture of a model that was made by `wrap`; its weights are replaced.
 
     Returns:
         The model and its card.
 
     Raises:
-        InputError: when there is no model, it is damaged, was written by another version, or needs a head that is not
-            given.
+        InputError: when there is no model, it is damaged, was written by another version, or needs a head or a module
+            that is not given, or a file that has changed.
     """
     folder = Path(folder)
     document = _document(folder)
     try:
-        spec = ModelSpec.model_validate(document["spec"])
         features = {column: FeatureInfo.from_json(info) for column, info in document["features"].items()}
-        sizes, aliases, card = document["heads"], document["aliases"], document["card"]
+        aliases, card = document["aliases"], document["card"]
         weights = _read_weights(folder, document["sha256"], map_location)
+        if "custom" in document:
+            model: AnyModel = restored_custom(document, features, folder, module)
+        else:
+            spec = ModelSpec.model_validate(document["spec"])
+            model = build_model(spec, features, _heads(document["heads"], heads or {}, folder), seed=0)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder / DOCUMENT, f"it lacks or spoils {error}") from error
-    model = build_model(spec, features, _heads(sizes, heads or {}, folder), seed=0)
     weights |= {alias: weights[name] for alias, name in aliases.items() if name in weights}
     try:
         model.to(map_location).load_state_dict(weights)
@@ -110,6 +117,11 @@ def portable_spec(model: MultimodalModel) -> ModelSpec:
         if portable is not None:
             fields["encoders"][column] = {"name": model.spec.encoders[column].name, **portable()}
     return ModelSpec.model_validate(fields)
+
+
+def _document_of(model: MultimodalModel) -> dict[str, Any]:
+    """What says how to build a model of encoders, fusion and heads again."""
+    return {"spec": portable_spec(model).model_dump(mode="json"), "heads": model.head_sizes}
 
 
 def _weights(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

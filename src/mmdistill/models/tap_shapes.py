@@ -11,6 +11,7 @@ from mmdistill.models.modes import evaluating
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
+    from mmdistill.models.custom.model import Watched
     from mmdistill.models.multimodal import MultimodalModel
 
 ROWS = 2
@@ -39,7 +40,7 @@ def example_arrays(info: FeatureInfo, rows: int, length: int, device: torch.devi
     return arrays
 
 
-def tap_shapes(model: MultimodalModel) -> dict[str, tuple[int | None, ...]]:
+def tap_shapes(model: MultimodalModel | Watched) -> dict[str, tuple[int | None, ...]]:
     """Every tap with its shape per row; None stands for a length that depends on the input's."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device

@@ -39,8 +39,8 @@ class ImageTransformers(nn.Module):
         config = load_config(options, where)
         stated = options.config or {}
         if not options.pretrained:
-            _adapt(config, stated, channels, (height, width))
-        mean, std = _own_statistics(options) if options.pretrained else pixel_statistics(info)
+            adapt(config, stated, channels, (height, width))
+        mean, std = own_statistics(options.model) if options.pretrained else pixel_statistics(info)
         self.mean = channel_statistics(options.mean or mean, channels)
         self.std = channel_statistics(options.std or std, channels)
         self.options, self.config = options, config
@@ -73,7 +73,7 @@ class ImageTransformers(nn.Module):
         return Encoded(embedding, tokens, None, maps)
 
 
-def _adapt(config: Any, stated: Mapping[str, Any], channels: int, size: tuple[int, int]) -> None:
+def adapt(config: Any, stated: Mapping[str, Any], channels: int, size: tuple[int, int]) -> None:
     """Make a model without weights fit the column, where the user's configuration does not say otherwise."""
     if hasattr(config, "num_channels") and "num_channels" not in stated:
         config.num_channels = channels
@@ -89,11 +89,11 @@ def _interpolation(network: nn.Module, config: Any, size: tuple[int, int]) -> di
     return {"interpolate_pos_encoding": True} if takes and pair and pair != size else {}
 
 
-def _own_statistics(options: ImageTransformersOptions) -> tuple[list[float], list[float]]:
+def own_statistics(model: str | None) -> tuple[list[float], list[float]]:
     """The pixel statistics saved beside a pretrained model; those of [-1, 1] when there are none."""
     transformers = require("transformers", "backbones", "The image encoder 'transformers'")
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(options.model)
+        processor = transformers.AutoImageProcessor.from_pretrained(model)
     except (OSError, ValueError):
         return [0.5], [0.5]
     return list(processor.image_mean), list(processor.image_std)

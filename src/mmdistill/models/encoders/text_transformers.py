@@ -42,7 +42,7 @@ class TextTransformers(nn.Module):
         if not options.pretrained and "vocab_size" not in (options.config or {}):
             config.vocab_size = vocabulary_size(info)
             config.pad_token_id = info.state.get("pad_id", 0)
-        _check(info, config, where)
+        check_text(info, config, where)
         self.options, self.config = options, config
         self.dim = hidden_size(config)
         self.pad = config.pad_token_id if isinstance(config.pad_token_id, int) else 0
@@ -64,7 +64,12 @@ class TextTransformers(nn.Module):
         return Encoded(embedding, tokens, mask)
 
 
-def _check(info: FeatureInfo, config: Any, where: str) -> None:
+def check_text(info: FeatureInfo, config: Any, where: str) -> None:
+    """Refuse a text column whose vocabulary or length a model of this configuration cannot take.
+
+    Raises:
+        InputError: saying which, and what the column should be set to.
+    """
     words, known = vocabulary_size(info), getattr(config, "vocab_size", None)
     if known is not None and words > known:
         raise InputError(

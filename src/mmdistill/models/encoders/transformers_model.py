@@ -24,7 +24,7 @@ def load_config(options: TransformersOptions, where: str) -> Any:
             return transformers.AutoConfig.from_pretrained(options.model)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"transformers finds no model {options.model!r}: {_first_line(error)}",
+                f"transformers finds no model {options.model!r}: {first_line(error)}",
                 where=where,
                 fix="Give the folder of a saved model, or the name of one on the hub",
             ) from error
@@ -42,7 +42,7 @@ def load_config(options: TransformersOptions, where: str) -> Any:
     try:
         return transformers.AutoConfig.for_model(kind, **keys)
     except (TypeError, ValueError) as error:
-        raise InputError(f"The configuration is refused: {_first_line(error)}", where=f"{where}.config") from error
+        raise InputError(f"The configuration is refused: {first_line(error)}", where=f"{where}.config") from error
 
 
 def load_network(options: TransformersOptions, config: Any, where: str) -> nn.Module:
@@ -62,7 +62,7 @@ def load_network(options: TransformersOptions, config: Any, where: str) -> nn.Mo
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         source = options.model or f"a {config.model_type} of this configuration"
         raise InputError(
-            f"transformers cannot load {source}: {_first_line(error)}",
+            f"transformers cannot load {source}: {first_line(error)}",
             where=where,
             fix="Give the folder of a saved model with model.safetensors, or `pretrained: false` for new weights",
         ) from error
@@ -88,5 +88,6 @@ def plain_config(config: Any) -> dict[str, Any]:
     return document
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of the library says, without the advice that follows."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""Where custom models come from; one file a source."""
