@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import types
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,6 @@ from mmdistill.models.tap_names import logits_tap, mask_tap
 Named = Mapping[str, str | Sequence[str]]
 LENGTHS: dict[Side, Origin] = {"student": "student lengths", "teacher": "teacher lengths"}
 MASKS = frozenset({"mask", "lengths"})
-TUPLES = frozenset({"stages", "layers", "embeddings"})
 _NOT_A_TAP = MASKS | HEAD_PARTS.keys()
 
 
@@ -48,6 +49,7 @@ class Binder:
             and parameter.name not in given
         ]
         self._sources, self._task, self._where, self._named = sources, task, where, taps
+        self._tuples = _tuples(function)
 
     def bind(self) -> list[Argument]:
         """The source of every argument; optional ones that have none keep their default.
@@ -110,7 +112,7 @@ class Binder:
     def _taps_argument(self, parameter: inspect.Parameter, side: Side, what: str, optional: bool) -> Argument | None:
         name, taps = parameter.name, self._sources.taps(side)
         found = self._taps(parameter, side)
-        several, named = _several(parameter), self._name_for(name, side) is not None
+        several, named = self._several(parameter), self._name_for(name, side) is not None
         missing = [tap for tap in found if tap not in taps]
         if found and not missing and (several or len(found) == 1):
             return Argument(name, side, found, several)
@@ -134,7 +136,7 @@ class Binder:
             return (logits_tap(self._one_task(name), self._sources.tasks),)
         if named is None and what == "embeddings":
             return self._embeddings(side)
-        several = _several(parameter)
+        several = self._several(parameter)
         found = (named,) if isinstance(named, str) else tuple(named or default_taps(what, side, self._sources))
         if several and len(found) == 1 and found[0] not in taps:
             # A stem, or a column, stands for all of its stages.
@@ -153,11 +155,15 @@ class Binder:
         return tuple(tap for tap in mine if tap in embeddings_of(self._sources.taps(other)))
 
     def _columns(self) -> tuple[str, ...]:
-        """The columns whose presence belongs to the embeddings of the loss; all of the student's without any."""
+        """The columns whose presence the loss asks for: those of its first tuple of one tensor a column; all that the
+        student reads without any.
+        """
         for side in SIDES:
+            known = embeddings_of(self._sources.taps(side))
             for parameter in self._tap_parameters(side):
-                if parameter.name == f"{side}_embeddings":
-                    return tuple(column_of(tap) for tap in self._taps(parameter, side))
+                columns = tuple(column_of(tap) for tap in self._taps(parameter, side))
+                if self._several(parameter) and len(set(columns)) == len(columns) > 0 and {*columns} <= {*known}:
+                    return columns
         return embeddings_of(self._sources.student)
 
     def _tap_parameters(self, side: Side) -> list[inspect.Parameter]:
@@ -195,9 +201,13 @@ class Binder:
                     raise InputError(f"Of the {side}'s taps the loss {what}", where=where, fix=fix)
         for parameter in (one for side in SIDES for one in self._tap_parameters(side)):
             named = self._name_for(parameter.name, "student" if parameter.name.startswith("student") else "teacher")
-            if named is not None and not isinstance(named, str) and not _several(parameter):
+            if named is not None and not isinstance(named, str) and not self._several(parameter):
                 what = f"The loss takes one tap as {parameter.name!r}, not a list"
                 raise InputError(what, where=f"{self._where}.taps", fix="Name one tap")
+
+    def _several(self, parameter: inspect.Parameter) -> bool:
+        """Whether an argument is a tuple of tensors."""
+        return parameter.name in self._tuples
 
     def _one_task(self, name: str) -> str:
         if self._task is None:
@@ -209,10 +219,23 @@ class Binder:
         return self._task
 
 
-def _several(parameter: inspect.Parameter) -> bool:
-    """Whether an argument is a tuple of tensors, by its kind or its annotation."""
-    annotated = str(parameter.annotation).removeprefix("<class '").lower()
-    return parameter.name.partition("_")[2] in TUPLES or annotated.startswith(("tuple[", "sequence[", "list["))
+def _tuples(function: Callable[..., Any]) -> frozenset[str]:
+    """The parameters that are tuples of tensors, by their annotations."""
+    bound = getattr(function, "func", function)
+    try:
+        hints = typing.get_type_hints(bound)
+    except NameError:  # an annotation that is there for type checkers only
+        hints = dict(inspect.get_annotations(bound))
+    return frozenset(name for name, hint in hints.items() if _is_tuple(hint))
+
+
+def _is_tuple(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return hint.lower().startswith(("tuple[", "sequence[", "list["))
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_tuple(one) for one in typing.get_args(hint))
+    return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
 def _listed(taps: Mapping[str, Shape]) -> str:
