@@ -149,8 +149,12 @@ def test_simkd_pools_the_larger_maps_to_the_smaller(larger: str) -> None:
 def test_simkd_takes_maps_of_equal_channels_only() -> None:
     with pytest.raises(InputError, match=r"channels differ.*\(6, 4, 5, 7\).*\(6, 3, 5, 7\)"):
         functional.simkd(STUDENT_MAPS, TEACHER_MAPS[:, :3])
-    with pytest.raises(InputError, match="student_maps has shape"):
-        functional.simkd(STUDENT, TEACHER)
+    with pytest.raises(InputError, match="student_features has shape"):
+        functional.simkd(STUDENT, TEACHER[:, :3])
+
+
+def test_simkd_of_pooled_features_is_their_mean_squared_error() -> None:
+    torch.testing.assert_close(functional.simkd(STUDENT, TEACHER), F.mse_loss(STUDENT, TEACHER))
 
 
 # CAT-KD

@@ -27,7 +27,7 @@ def test_short_forms_become_long_forms(data: dict[str, Any]) -> None:
     assert recipe.tasks["digit"].type == "classification"
     assert list(recipe.students) == ["student"]
     assert recipe.seeds == [0, 1, 2]
-    assert recipe.teacher.encoders["image"].name == "resnet"
+    assert recipe.teachers["teacher"].encoders["image"].name == "resnet"
 
 
 def test_a_resolved_recipe_states_every_default_and_reads_back_equal(data: dict[str, Any], tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_errors_name_file_line_key_and_the_nearest_one(data: dict[str, Any], tmp
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("teachr", {}, "Did you mean 'teacher'"),
+        ("teachr", {}, "Did you mean 'teachers'"),
         ("student.encoders.sond", "tiny_cnn", "Did you mean 'sound'"),
         ("student.encoders.sound", "tiny_cn", "Did you mean 'tiny_cnn'"),
         ("student.encoders.sound", {"name": "tiny_cnn", "widht": 8}, "Did you mean 'width'"),
@@ -106,16 +106,16 @@ def test_contradictions_are_refused(data: dict[str, Any]) -> None:
     assert "two ways to say the same" in refusal({**data, "students": {"a": data["student"]}})
     assert "nothing to fuse" in refusal({**data, "student": {"encoders": {"sound": "tiny_cnn"}, "fusion": "concat"}})
     both = {**data["teacher"], "run": "runs/earlier"}
-    assert "not both" in refusal({**data, "teacher": both})
+    assert "not encoders and run" in refusal({**data, "teacher": both})
     whole = {"encoders": {"image": "cnn", "sound": "cnn"}}
     assert "reads all that the teacher reads" in refusal(
         {**data, "student": whole, "teacher": {**data["teacher"], "control": True}}
     )
     borrowed = {"run": "runs/earlier", "control": True}
-    assert "comes from another run" in refusal({**data, "teacher": borrowed})
+    assert "not trained here alone" in refusal({**data, "teacher": borrowed})
     without = {key: value for key, value in data.items() if key != "student"}
     beside = {"a": data["student"], "a-baseline": data["student"]}
-    assert "model beside another student" in refusal({**without, "students": beside})
+    assert "a model beside another student" in refusal({**without, "students": beside})
     leaking = {**data["data"], "columns": {**data["data"]["columns"], "digit": {"type": "text"}}}
     assert "is the target" in refusal({**data, "data": leaking})
     unsplit = {**data["data"], "split": {"validation": 0}}
@@ -137,8 +137,8 @@ def test_a_model_may_differ_in_how_it_is_trained(data: dict[str, Any]) -> None:
     data["train"] = {"epochs": 9, "optimizer": {"name": "adamw", "weight_decay": 0.1}}
     data["teacher"]["train"] = {"optimizer": "sgd", "epochs": 2}
     recipe = Recipe.from_mapping(data)
-    assert recipe.train_for(recipe.teacher).optimizer.name == "sgd"
-    assert recipe.train_for(recipe.teacher).epochs == 2
+    assert recipe.train_for(recipe.teachers["teacher"]).optimizer.name == "sgd"
+    assert recipe.train_for(recipe.teachers["teacher"]).epochs == 2
     assert recipe.train_for(recipe.students["student"]).optimizer.options("optimizer").weight_decay == 0.1
 
 

@@ -35,8 +35,8 @@ def test_one_teacher_and_a_student_with_its_baseline_for_every_seed() -> None:
         ("baseline", "baseline", (0, 1, 2)),
     ]
     assert planned.comparisons == (Comparison("student", "baseline"),)
-    assert planned.model("student").teacher == "teacher"
-    assert planned.model("baseline").teacher is None
+    assert planned.model("student").teachers == ("teacher",)
+    assert planned.model("baseline").teachers == ()
 
 
 def test_a_teacher_for_every_seed_on_request() -> None:
@@ -73,5 +73,62 @@ def test_a_control_teacher_reads_the_students_own_columns() -> None:
     control_teacher = planned.model("control-teacher")
     assert list(control_teacher.spec.encoders) == ["text"]
     assert control_teacher.spec.fusion is None
-    assert planned.model("control").teacher == "control-teacher"
+    assert planned.model("control").teachers == ("control-teacher",)
     assert Comparison("student", "control") in planned.comparisons
+
+
+def several(**students: Any) -> Recipe:
+    teachers = {"both": {"encoders": {"image": "cnn", "text": "bag"}}, "eye": {"encoders": {"image": "cnn"}}}
+    data = recipe().model_dump(mode="json", exclude_none=True)
+    return Recipe.from_mapping({**data, "teachers": teachers, "students": students})
+
+
+TEXT = {"encoders": {"text": "bag"}}
+
+
+def test_a_student_learns_from_every_teacher_unless_it_names_some() -> None:
+    planned = plan(several(all=TEXT, one={**TEXT, "teacher": "eye"}))
+    assert planned.model("all").teachers == ("both", "eye")
+    assert planned.model("one").teachers == ("eye",)
+
+
+def test_a_student_may_be_the_teacher_of_another_and_is_trained_before_it() -> None:
+    value = several(small={**TEXT, "teacher": "assistant"}, assistant=TEXT)
+    assert names(value) == ["both", "eye", "assistant", "assistant-baseline", "small"]
+    assert plan(value).model("small").teachers == ("assistant",)
+
+
+def mutual(**more: Any) -> dict[str, Any]:
+    return {**TEXT, "distill": {"policy": "mutual"}, **more}
+
+
+def test_mutual_students_are_each_others_peers() -> None:
+    planned = plan(several(a=mutual(), b={**mutual(), "encoders": {"image": "cnn"}}))
+    assert planned.model("a").teachers == ("b",)
+    assert planned.model("a").group == planned.model("b").group == ("a", "b")
+    assert planned.model("a").finished_teachers == ()
+
+
+def test_a_lone_mutual_student_gets_a_peer() -> None:
+    planned = plan(several(a=mutual()))
+    assert planned.model("a-peer").role == "peer"
+    assert planned.model("a").teachers == ("a-peer",)
+    assert planned.model("a-peer").teachers == ("a",)
+
+
+def test_a_teacher_is_trained_along_only_where_the_policy_says_so() -> None:
+    policy = {"name": "co_trained", "supervised": 0.5, "losses": ["mse_logits"]}
+    planned = plan(several(a={**TEXT, "teacher": "both", "distill": {"policy": policy}}))
+    along = planned.model("a-co-trained")
+    assert (along.role, along.starts_from, along.teachers) == ("peer", "both", ("a",))
+    assert along.distill is not None
+    assert along.distill.supervised == 0.5
+    assert [term.name for term in along.distill.losses] == ["mse_logits"]
+    assert planned.model("a").teachers == ("a-co-trained",)
+
+
+def test_its_own_past_is_no_model_of_the_plan() -> None:
+    planned = plan(several(a={**TEXT, "distill": {"policy": {"name": "own_past", "decay": 0.9}}}))
+    assert planned.model("a").teachers == ()
+    assert planned.model("a").group == ("a",)
+    assert planned.comparisons == (Comparison("a", "a-baseline"),)
