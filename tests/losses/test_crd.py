@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdistill import losses
 from mmdistill.errors import InputError
@@ -274,6 +276,33 @@ def test_the_banks_of_a_million_rows_take_little_more_than_half_a_gigabyte() -> 
     assert entries == 9 * 8 * 2 * 2  # a row more than there are, for what is written nowhere
     million = 1_000_001 * 128 * 2 * 2
     assert million <= 0.52e9
+
+
+class Sizes(TorchDispatchMode):
+    """Collects how large the results of all operations are, but for those that are the buffers themselves."""
+
+    def __init__(self, buffers: list[Tensor]) -> None:
+        super().__init__()
+        self.buffers = {buffer.data_ptr() for buffer in buffers}
+        self.largest = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(one, Tensor) and one.data_ptr() not in self.buffers:
+                self.largest = max(self.largest, one.numel())
+        return result
+
+
+def test_no_operation_of_a_step_is_as_large_as_the_number_of_rows() -> None:
+    largest = []
+    for number in (1000, 100_000):
+        loss = losses.CRD(dimension=8, negatives=16)
+        loss.build(SHAPES, rows=torch.arange(number), targets=torch.arange(number) % 3)
+        with Sizes(list(loss.buffers())) as sizes:
+            step(loss, torch.tensor([5, 900, 17])).backward()
+        largest.append(sizes.largest)
+    assert largest[0] == largest[1] < 1000
 
 
 # Wrong use
