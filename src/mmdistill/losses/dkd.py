@@ -66,14 +66,15 @@ def dkd(
     target_term = kl_divergence(teacher[0], student[0])
     other_term = kl_divergence(teacher[1], student[1])
     divergence = alpha * target_term + beta * other_term
-    return weighted_mean(divergence, *counted(target, labelled, weight, mask)) * temperature**2
+    return weighted_mean(divergence, *counted(target, labelled, weight, mask), scale=temperature**2)
 
 
 def _decouple(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of (target, the rest), shape (…, 2), and over the rest alone, shape (…, C)."""
     others = leave_out(logits, index)
-    pair = torch.cat((logits.gather(-1, index), others.logsumexp(dim=-1, keepdim=True)), dim=-1)
-    return F.log_softmax(pair, dim=-1), F.log_softmax(others, dim=-1)
+    mass = others.logsumexp(dim=-1, keepdim=True)
+    pair = torch.cat((logits.gather(-1, index), mass), dim=-1)
+    return F.log_softmax(pair, dim=-1), others - mass
 
 
 class DKD(DistillationLoss):

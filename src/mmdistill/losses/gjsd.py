@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from mmdistill.losses.families.divergences import GJSDOptions
@@ -56,8 +57,8 @@ def gjsd(
     check_logits(student_logits, teacher_logits)
     student = log_probabilities(student_logits, temperature)
     teacher = log_probabilities(teacher_logits.detach(), temperature)
-    mean = weighted_mean(_divergence(student, teacher, beta), weight, mask)
-    return mean * temperature**2 if scale == "temperature_squared" else mean
+    factor = temperature**2 if scale == "temperature_squared" else 1.0
+    return weighted_mean(_divergence(student, teacher, beta), weight, mask, scale=factor)
 
 
 def _divergence(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
@@ -70,7 +71,7 @@ def _divergence(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
     mixture = log_mixture(teacher_mass, student_mass, beta)
     from_teacher = (teacher_mass * (teacher - mixture)).sum(dim=-1)
     from_student = (student_mass * (student - mixture)).sum(dim=-1)
-    return beta * from_teacher + (1 - beta) * from_student
+    return torch.lerp(from_student, from_teacher, beta)
 
 
 class GJSD(DistillationLoss):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmdistill.losses.families.logits import KDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.probabilities import kl_divergence, log_probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.probabilities import kl_terms, log_probabilities
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits
 
 
@@ -44,7 +44,7 @@ def kd(
     check_logits(student_logits, teacher_logits)
     student = log_probabilities(student_logits, temperature)
     teacher = log_probabilities(teacher_logits.detach(), temperature)
-    return weighted_mean(kl_divergence(teacher, student), weight, mask) * temperature**2
+    return mean_of_sums(kl_terms(teacher, student), weight, mask, scale=temperature**2)
 
 
 class KD(DistillationLoss):

@@ -50,9 +50,8 @@ def mse_logits(
     scale = (1.0 if reduction == "mean" else student.shape[-1] / 2) / temperature**2
     if weight is None and mask is None and student.numel():
         mean = F.mse_loss(student, teacher)  # one fused operation
-    else:
-        mean = weighted_mean(F.mse_loss(student, teacher, reduction="none").mean(dim=-1), weight, mask)
-    return mean if scale == 1 else mean * scale
+        return mean if scale == 1 else mean * scale
+    return weighted_mean(F.mse_loss(student, teacher, reduction="none").mean(dim=-1), weight, mask, scale=scale)
 
 
 class MSELogits(DistillationLoss):

@@ -25,9 +25,14 @@ def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return F.softmax(softened(logits, temperature), dim=-1)
 
 
+def kl_terms(first: Tensor, second: Tensor) -> Tensor:
+    """What KL(first ‖ second) sums over the classes, both as log-probabilities (…, C)."""
+    return first.exp() * (first - second)
+
+
 def kl_divergence(first: Tensor, second: Tensor) -> Tensor:
     """KL(first ‖ second) over the last dimension, both as log-probabilities: (…, C) to (…)."""
-    return (first.exp() * (first - second)).sum(dim=-1)
+    return kl_terms(first, second).sum(dim=-1)
 
 
 def log_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:

@@ -8,13 +8,16 @@ from torch import Tensor
 from mmdistill.errors import InputError
 
 
-def weighted_mean(values: Tensor, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """The mean of per-row or per-position values over the sum of their weights.
+def weighted_mean(
+    values: Tensor, weight: Tensor | None = None, mask: Tensor | None = None, *, scale: float = 1.0
+) -> Tensor:
+    """The mean of per-row or per-position values over the sum of their weights, times a factor.
 
     Args:
         values: (B,) one value a row, or (B, L) one value a position.
         weight: (B,) weight of each row, not negative; 1 when left out.
         mask: (B, L), true at positions that count; all when left out.
+        scale: what the mean is multiplied with, such as T².
 
     Returns:
         A scalar; zero when nothing counts, so that a batch without usable rows teaches nothing.
@@ -24,10 +27,32 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None, mask: Tensor | N
     """
     weights = position_weights(values, weight, mask)
     if weights is None:
-        return values.sum() / max(values.numel(), 1)
+        return values.sum() * (scale / max(values.numel(), 1))
     total = weights.sum()
     # Not a smallest divisor: its inverse in the gradient, times a loss weight, would overflow to 0 · ∞.
-    return (values * weights).sum() / torch.where(total > 0, total, 1)
+    return (values * weights).sum() / torch.where(total > 0, total, 1) * scale
+
+
+def mean_of_sums(
+    terms: Tensor, weight: Tensor | None = None, mask: Tensor | None = None, *, scale: float = 1.0
+) -> Tensor:
+    """`weighted_mean` of the sums over the last dimension; in one reduction where all rows count alike.
+
+    Args:
+        terms: (B, C) what is summed over the classes of a row, or (B, L, C) of a position.
+        weight: as in `weighted_mean`.
+        mask: as in `weighted_mean`.
+        scale: as in `weighted_mean`.
+
+    Returns:
+        A scalar; zero when nothing counts.
+
+    Raises:
+        InputError: when the shapes do not belong together.
+    """
+    if weight is None and mask is None:
+        return terms.sum() * (scale / max(terms.shape[:-1].numel(), 1))
+    return weighted_mean(terms.sum(dim=-1), weight, mask, scale=scale)
 
 
 def position_weights(values: Tensor, weight: Tensor | None, mask: Tensor | None) -> Tensor | None:
@@ -41,12 +66,15 @@ def position_weights(values: Tensor, weight: Tensor | None, mask: Tensor | None)
     Raises:
         InputError: when the shapes do not belong together.
     """
+    if weight is None and mask is None:
+        return None
     if mask is not None and mask.shape != values.shape:
         raise InputError(f"The mask has shape {tuple(mask.shape)}, the values it selects from {tuple(values.shape)}")
     if weight is not None and weight.shape != values.shape[:1]:
         raise InputError(f"The weight has shape {tuple(weight.shape)}, but there are {values.shape[0]} rows")
     if weight is None:
-        return None if mask is None else mask.to(values.dtype)
+        assert mask is not None
+        return mask.to(values.dtype)
     weights = weight.to(values.dtype)
     if values.dim() == 1:
         return weights

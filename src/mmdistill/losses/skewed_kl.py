@@ -11,7 +11,7 @@ from torch import Tensor
 from mmdistill.losses.families.divergences import SkewedKLOptions, SkewedReverseKLOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.probabilities import log_mixture, log_probabilities, probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits
 
 
@@ -48,8 +48,8 @@ def skewed_kl(
     student = probabilities(student_logits, temperature)
     teacher = log_probabilities(teacher_logits.detach(), temperature)
     mass = teacher.exp()
-    divergence = (mass * (teacher - log_mixture(mass, student, skew))).sum(dim=-1)
-    return weighted_mean(divergence, weight, mask) * temperature**2
+    terms = mass * (teacher - log_mixture(mass, student, skew))
+    return mean_of_sums(terms, weight, mask, scale=temperature**2)
 
 
 def skewed_reverse_kl(
@@ -84,8 +84,8 @@ def skewed_reverse_kl(
     student = log_probabilities(student_logits, temperature)
     teacher = probabilities(teacher_logits.detach(), temperature)
     mass = student.exp()
-    divergence = (mass * (student - log_mixture(mass, teacher, skew))).sum(dim=-1)
-    return weighted_mean(divergence, weight, mask) * temperature**2
+    terms = mass * (student - log_mixture(mass, teacher, skew))
+    return mean_of_sums(terms, weight, mask, scale=temperature**2)
 
 
 class SkewedKL(DistillationLoss):

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdistill.losses.families.logits import SoftCrossEntropyOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.probabilities import log_probabilities, probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits
 
 
@@ -49,8 +49,8 @@ def soft_cross_entropy(
     check_logits(student_logits, teacher_logits)
     student = log_probabilities(student_logits, temperature)
     teacher = probabilities(teacher_logits.detach(), temperature)
-    mean = weighted_mean(-(teacher * student).sum(dim=-1), weight, mask)
-    return mean * temperature**2 if scale == "temperature_squared" else mean
+    factor = temperature**2 if scale == "temperature_squared" else 1.0
+    return mean_of_sums(teacher * student, weight, mask, scale=-factor)
 
 
 class SoftCrossEntropy(DistillationLoss):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmdistill.losses.families.divergences import TTMOptions, WTTMOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.probabilities import kl_divergence, log_probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.probabilities import kl_divergence, kl_terms, log_probabilities
+from mmdistill.losses.reduction import mean_of_sums, weighted_mean
 from mmdistill.losses.shapes import check_logits
 
 
@@ -45,7 +45,7 @@ def ttm(
     """
     check_logits(student_logits, teacher_logits)
     teacher = log_probabilities(teacher_logits.detach(), 1 / exponent)
-    return weighted_mean(kl_divergence(teacher, log_probabilities(student_logits)), weight, mask)
+    return mean_of_sums(kl_terms(teacher, log_probabilities(student_logits)), weight, mask)
 
 
 def wttm(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmdistill.losses.families.divergences import WSLDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.precision import widen
-from mmdistill.losses.probabilities import log_probabilities, probabilities
+from mmdistill.losses.probabilities import log_probabilities
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.losses.shapes import check_logits, check_target
 from mmdistill.losses.targets import counted, target_index
@@ -59,17 +59,13 @@ def wsld(
     check_logits(student_logits, teacher_logits)
     check_target(target, student_logits)
     index = target_index(target)
-    teacher = teacher_logits.detach()
-    ratio = _cross_entropy(student_logits.detach(), index) / (_cross_entropy(teacher, index) + _SURE)
-    soft = (probabilities(teacher, temperature) * log_probabilities(student_logits, temperature)).sum(dim=-1)
-    values = torch.expm1(-ratio) * soft
-    return weighted_mean(values, *counted(target, labelled, weight, mask)) * temperature**2
-
-
-def _cross_entropy(logits: Tensor, index: Tensor) -> Tensor:
-    """Cross-entropy against the class at `index`, (…, C) and (…, 1) to (…)."""
-    logits = widen(logits)
-    return logits.logsumexp(dim=-1) - logits.gather(-1, index).squeeze(-1)
+    teacher = log_probabilities(teacher_logits.detach())
+    ratio = log_probabilities(student_logits.detach()).gather(-1, index) / (teacher.gather(-1, index) - _SURE)
+    # Log-probabilities are logits as well, and these are not used again.
+    teacher = F.softmax(teacher.div_(temperature), dim=-1)
+    cross_entropy = (teacher * log_probabilities(student_logits, temperature)).sum(dim=-1)
+    values = torch.expm1(-ratio).squeeze(-1) * cross_entropy
+    return weighted_mean(values, *counted(target, labelled, weight, mask), scale=temperature**2)
 
 
 class WSLD(DistillationLoss):
