@@ -118,8 +118,8 @@ class Binder:
             return Argument(name, side, found, several)
         if optional and not named:
             return None
-        if not missing and len(found) > 1:
-            what = f"The loss takes one {name}, and the {side} has several: {', '.join(found)}"
+        if len(found) > 1 and not named:
+            what = f"The loss asks for {name!r}, and the {side} has several that it could be: {', '.join(found)}"
             raise InputError(what, where=self._where, fix=f"Name one with taps.{side}")
         wanted = missing[0] if missing else what
         raise InputError(
@@ -138,9 +138,9 @@ class Binder:
             return self._embeddings(side)
         several = self._several(parameter)
         found = (named,) if isinstance(named, str) else tuple(named or default_taps(what, side, self._sources))
-        if several and len(found) == 1 and found[0] not in taps:
-            # A stem, or a column, stands for all of its stages.
-            return numbered(found[0], taps) or numbered(f"{found[0]}.{what}", taps) or found
+        if several and len(found) == 1:
+            # A column, or the name of its stages without a number, stands for all of them.
+            return numbered(f"{found[0]}.{what}", taps) or numbered(found[0], taps) or found
         return found
 
     def _embeddings(self, side: Side) -> tuple[str, ...]:

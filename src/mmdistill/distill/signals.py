@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDict
 
     from mmdistill.data.loader import Loader
-    from mmdistill.models.multimodal import MultimodalModel
+    from mmdistill.models.any_model import AnyModel
 
 DEVICE_BYTES = 2 << 30
 """Stored signals up to this size are kept on the accelerator; larger ones stay mapped, and reading them waits."""
@@ -165,7 +165,7 @@ def store_or_not(spec: SignalsSpec, teacher_columns: Collection[str], varied: Co
 
 def choose_signals(
     spec: SignalsSpec,
-    teacher: MultimodalModel,
+    teacher: AnyModel,
     taps: Iterable[str],
     clean: Loader,
     *,

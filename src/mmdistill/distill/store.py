@@ -20,14 +20,14 @@ from mmdistill.models.tap_names import mask_tap
 
 if TYPE_CHECKING:
     from mmdistill.data.loader import Loader
-    from mmdistill.models.multimodal import MultimodalModel
+    from mmdistill.models.any_model import AnyModel
 
 DESCRIPTION = "signals.json"
 FORMAT = 1
 
 
 def stored_teacher(
-    teacher: MultimodalModel,
+    teacher: AnyModel,
     taps: Iterable[str],
     clean: Loader,
     *,
@@ -80,7 +80,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _in_folder(
-    teacher: MultimodalModel, taps: list[str], clean: Loader, folder: Path, identity: dict[str, str]
+    teacher: AnyModel, taps: list[str], clean: Loader, folder: Path, identity: dict[str, str]
 ) -> dict[str, Any]:
     """The arrays of the wanted taps, as memory maps, after adding to the folder what it does not hold yet."""
     held: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def _in_folder(
     return {tap: _read(folder, tap, held[tap]) for tap in dict.fromkeys(wanted)}
 
 
-def _computed(teacher: MultimodalModel, clean: Loader, taps: list[str]) -> dict[str, Tensor]:
+def _computed(teacher: AnyModel, clean: Loader, taps: list[str]) -> dict[str, Tensor]:
     """The taps for every row of the loader, on the CPU."""
     outputs = collect(teacher, clean, taps)
     # NumPy has no bfloat16.
