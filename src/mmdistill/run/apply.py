@@ -17,8 +17,8 @@ from mmdistill.data.store import PreparedRows, prepare
 from mmdistill.data.table import Table, read_table
 from mmdistill.errors import InputError, nearest
 from mmdistill.files import written_aside
+from mmdistill.models.any_model import AnyModel
 from mmdistill.models.inference import collect
-from mmdistill.models.multimodal import MultimodalModel
 from mmdistill.models.saving import load_model
 from mmdistill.models.tap_names import logits_tap
 from mmdistill.recipe import Recipe
@@ -74,7 +74,7 @@ def _trained(folder: RunFolder) -> dict[str, list[int]]:
 
 def _score(
     table: Table,
-    model: MultimodalModel,
+    model: AnyModel,
     card: Mapping[str, Any],
     rows: Array | None,
     on_error: Literal["raise", "skip"],
@@ -114,7 +114,7 @@ def _targets(table: Table, name: str, described: Mapping[str, Any]) -> tuple[Arr
     return values, labelled, task
 
 
-def _prepared(table: Table, model: MultimodalModel, on_error: Literal["raise", "skip"] = "raise") -> PreparedRows:
+def _prepared(table: Table, model: AnyModel, on_error: Literal["raise", "skip"] = "raise") -> PreparedRows:
     """The rows of a table as a model reads them, with the vocabulary and statistics it was trained with."""
     features = [learnt_feature(info) for info in model.features.values()]
     return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
@@ -193,7 +193,7 @@ def _best_seed(folder: RunFolder, model: str, seeds: list[int]) -> int:
     return max(seeds, key=lambda seed: sign * best[seed])
 
 
-def _decoded(table: Table, model: MultimodalModel, card: Mapping[str, Any]) -> dict[str, Array]:
+def _decoded(table: Table, model: AnyModel, card: Mapping[str, Any]) -> dict[str, Array]:
     """`row`, and what each task's decoder makes of the outputs, as columns."""
     prepared = _prepared(table, model)
     rows = np.arange(len(table))

@@ -11,7 +11,7 @@ from typing import Any
 from mmdistill.data.features import Feature, FeatureInfo, learnt_feature
 from mmdistill.distill.teachers import load_teacher, reorder_classes
 from mmdistill.errors import InputError
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.recipe import Recipe
 from mmdistill.run.folder import find_run
@@ -28,7 +28,7 @@ class BorrowedTeacher:
         run: the run that it comes from, as the recipe names it.
     """
 
-    model: MultimodalModel
+    model: AnyModel
     card: dict[str, Any]
     run: str
 

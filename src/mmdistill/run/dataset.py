@@ -137,8 +137,8 @@ class Dataset:
 
 
 def features_of(recipe: Recipe, spec: ModelSpec) -> list[Feature]:
-    """The features a model reads, in the order of its encoders."""
-    columns = {column: recipe.data.columns[column] for column in spec.encoders}
+    """The features a model reads, in the order of its columns."""
+    columns = {column: recipe.data.columns[column] for column in recipe.columns_of(spec)}
     return features_for(columns, spec.features)
 
 

@@ -12,7 +12,7 @@ from mmdistill.distill.objective import Objective
 from mmdistill.distill.several import SeveralTeachers
 from mmdistill.distill.signals import LiveTeacher
 from mmdistill.distill.store import weights_digest
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.recipe.schema import StopSpec, TrainSpec
 from mmdistill.run.card import model_card
@@ -69,7 +69,7 @@ def _learn_at_once(
     planned: PlannedModel,
     seed: int,
     train: TrainSpec,
-    model: MultimodalModel,
+    model: AnyModel,
     teachers: Models,
     folder: Path,
 ) -> TrainResult:
@@ -123,14 +123,14 @@ def rehearse(shop: Workshop) -> None:
 
 
 @torch.no_grad()
-def _first_step(objective: Objective, batch: TensorDict, model: MultimodalModel, teachers: Models) -> None:
+def _first_step(objective: Objective, batch: TensorDict, model: AnyModel, teachers: Models) -> None:
     live = {name: LiveTeacher(teachers[name], taps) for name, taps in taps_of_teachers(objective, teachers).items()}
     signals = next(iter(live.values())) if len(live) == 1 else SeveralTeachers(live)
     said = signals(batch)
     objective(batch, model(batch["features"], batch["present"]), said, 0)
 
 
-def as_it_is(shop: Workshop, name: str, seed: int) -> MultimodalModel:
+def as_it_is(shop: Workshop, name: str, seed: int) -> AnyModel:
     """A model of the plan: trained if it has been trained, what it starts from, or new."""
     planned = shop.plan.model(name)
     if shop.folder.is_trained(name, shop.teacher_seed(name, seed)):

@@ -20,8 +20,8 @@ from mmdistill.evaluation.modalities import by_subset, collect_by_subset, subset
 from mmdistill.evaluation.predictions import Predictions, write_predictions
 from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
+from mmdistill.models.any_model import AnyModel
 from mmdistill.models.inference import collect
-from mmdistill.models.multimodal import MultimodalModel
 from mmdistill.run.plan import Comparison, PlannedModel
 from mmdistill.run.workshop import Workshop
 from mmdistill.tasks.task import Task
@@ -123,7 +123,7 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
     return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
 
 
-def _validation_logits(shop: Workshop, model: MultimodalModel, taps: Mapping[str, str]) -> dict[str, Array]:
+def _validation_logits(shop: Workshop, model: AnyModel, taps: Mapping[str, str]) -> dict[str, Array]:
     rows = shop.dataset.splits.validation
     if not len(rows):
         return {}

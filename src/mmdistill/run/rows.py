@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mmdistill.data.loader import Loader
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.recipe.schema import TrainSpec
 from mmdistill.run.dataset import Rows
 from mmdistill.run.plan import PlannedModel
@@ -22,7 +22,7 @@ def train_loader(shop: Workshop, planned: PlannedModel, train: TrainSpec, featur
     return shop.dataset.train_loader(training_rows(shop, planned), train, features, seed, shop.device)
 
 
-def feature_names(model: MultimodalModel, others: Mapping[str, MultimodalModel]) -> list[str]:
+def feature_names(model: AnyModel, others: Mapping[str, AnyModel]) -> list[str]:
     """The features that any of them reads."""
     names = [name for one in (model, *others.values()) for name in one.feature_names]
     return list(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from mmdistill.data.loader import Loader
 from mmdistill.distill.objective import Objective, Term
 from mmdistill.errors import InputError, nearest
 from mmdistill.files import disk_errors, read_json, write_json, written_aside
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.recipe.schema import StageSpec, TrainSpec
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.teaching import Models, lengths, make_objective, make_signals
@@ -34,7 +34,7 @@ def learn_in_stages(
     planned: PlannedModel,
     seed: int,
     train: TrainSpec,
-    model: MultimodalModel,
+    model: AnyModel,
     teachers: Models,
     loader: Loader,
 ) -> TrainResult:
@@ -85,7 +85,7 @@ def _learn_stage(
     planned: PlannedModel,
     seed: int,
     train: TrainSpec,
-    model: MultimodalModel,
+    model: AnyModel,
     teachers: Models,
     loader: Loader,
     objective: Objective,

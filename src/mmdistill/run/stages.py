@@ -20,6 +20,7 @@ from mmdistill.errors import InputError
 from mmdistill.files import disk_errors, read_json, write_json
 from mmdistill.recipe import Recipe
 from mmdistill.run.borrowed import borrow_teachers, caution, keep_borrowed
+from mmdistill.run.brought import keep_brought
 from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.folder import DATA, RunFolder, open_run
 from mmdistill.run.learn import learn, rehearse
@@ -70,13 +71,12 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     write_json(folder.path / "environment.json", environment(accelerator.device))
     shown = progress_for(console) if progress else Silent()
     shop = Workshop(recipe, plan(recipe), folder, dataset, accelerator, shown)
-    cautions = []
     for name, teacher in borrowed.items():
         keep_borrowed(shop, name, teacher)
-        text = caution(shop, teacher)
-        if text:
-            cautions.append(text)
-            console.print(f"Caution: {text}")
+    cautions = [text for text in (caution(shop, teacher) for teacher in borrowed.values()) if text]
+    cautions += keep_brought(shop)
+    for text in cautions:
+        console.print(f"Caution: {text}")
     rehearse(shop)
     for planned in shop.plan.models:
         for seed in planned.seeds:

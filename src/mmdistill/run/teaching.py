@@ -12,13 +12,13 @@ from mmdistill.distill.combinations.combination import BETWEEN, Classroom, Combi
 from mmdistill.distill.objective import Objective
 from mmdistill.distill.several import SeveralTeachers
 from mmdistill.distill.signals import Signals, choose_signals, store_or_not
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.recipe.schema import DistillSpec, TrainSpec
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.workshop import Workshop, validator
 from mmdistill.training.loop import total_steps
 
-Models = Mapping[str, MultimodalModel]
+Models = Mapping[str, AnyModel]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Lessons:
     signals: Signals | None = None
 
 
-def finished_teachers(shop: Workshop, planned: PlannedModel, seed: int) -> dict[str, MultimodalModel]:
+def finished_teachers(shop: Workshop, planned: PlannedModel, seed: int) -> dict[str, AnyModel]:
     """The trained models that a model learns from, by name."""
     return {name: shop.trained(name, shop.teacher_seed(name, seed))[0] for name in planned.finished_teachers}
 
@@ -43,7 +43,7 @@ def make_objective(
     shop: Workshop,
     planned: PlannedModel,
     seed: int,
-    model: MultimodalModel,
+    model: AnyModel,
     teachers: Models,
     total_steps: int,
     steps_per_epoch: int,
@@ -109,11 +109,11 @@ def _classes(shop: Workshop, rows: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _combination(
-    shop: Workshop, distill: DistillSpec, seed: int, model: MultimodalModel, teachers: Models, scored: bool
+    shop: Workshop, distill: DistillSpec, seed: int, model: AnyModel, teachers: Models, scored: bool
 ) -> Combination:
     sign = 1.0 if shop.higher_is_better else -1.0
 
-    def score(teacher: MultimodalModel) -> float | None:
+    def score(teacher: AnyModel) -> float | None:
         validate = validator(shop, teacher)
         return None if validate is None else sign * (validate() if scored else 0.0)
 

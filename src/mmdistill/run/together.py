@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mmdistill.distill.own_past import OwnPast
 from mmdistill.distill.store import weights_digest
-from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.run.card import model_card
 from mmdistill.run.plan import PlannedModel
@@ -65,7 +65,7 @@ def learn_together(shop: Workshop, planned: PlannedModel, seed: int) -> None:
     remove_checkpoint(folder)
 
 
-def _first_weights(shop: Workshop, planned: PlannedModel, seed: int) -> MultimodalModel:
+def _first_weights(shop: Workshop, planned: PlannedModel, seed: int) -> AnyModel:
     """A new model, or the trained one that it starts from."""
     if planned.starts_from is None:
         return new_model(shop, planned, seed)
@@ -74,7 +74,7 @@ def _first_weights(shop: Workshop, planned: PlannedModel, seed: int) -> Multimod
 
 
 def _participant(
-    shop: Workshop, planned: PlannedModel, seed: int, models: dict[str, MultimodalModel], steps: tuple[int, int]
+    shop: Workshop, planned: PlannedModel, seed: int, models: dict[str, AnyModel], steps: tuple[int, int]
 ) -> Participant:
     model = models[planned.name]
     teachers = {name: models[name] for name in planned.teachers} or {"past": model}
@@ -86,7 +86,7 @@ def _participant(
     return Participant(model, objective, planned.teachers, past, planned.spec.modality_dropout)
 
 
-def _mean_score(shop: Workshop, students: list[MultimodalModel]) -> Callable[[], float] | None:
+def _mean_score(shop: Workshop, students: list[AnyModel]) -> Callable[[], float] | None:
     """The mean validation score of several models as a function; None where there are no validation rows."""
     validators = [validate for validate in (validator(shop, student) for student in students) if validate is not None]
     return (lambda: statistics.fmean(validate() for validate in validators)) if validators else None

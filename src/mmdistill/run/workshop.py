@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from mmdistill.errors import InputError
+from mmdistill.models.any_model import AnyModel
+from mmdistill.models.custom.build import build_custom, refuse_absent_rows
 from mmdistill.models.inference import collect
 from mmdistill.models.multimodal import MultimodalModel, build_model
 from mmdistill.models.saving import load_model
@@ -71,7 +74,7 @@ class Workshop:
         """The tap of a task's logits."""
         return logits_tap(task, tuple(self.dataset.tasks))
 
-    def trained(self, name: str, seed: int) -> tuple[MultimodalModel, dict[str, Any]]:
+    def trained(self, name: str, seed: int) -> tuple[AnyModel, dict[str, Any]]:
         """A finished model of the run and its card."""
         return load_model(self.folder.seed(name, seed), self.device)
 
@@ -82,8 +85,8 @@ class Workshop:
 
 
 def new_model(
-    shop: Workshop, planned: PlannedModel, seed: int, teachers: Mapping[str, MultimodalModel] | None = None
-) -> MultimodalModel:
+    shop: Workshop, planned: PlannedModel, seed: int, teachers: Mapping[str, AnyModel] | None = None
+) -> AnyModel:
     """An untrained model of a recipe; its weights depend on the specification and the seed alone.
 
     Args:
@@ -98,6 +101,11 @@ def new_model(
     dataset, spec = shop.dataset, planned.spec
     sizes = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
     first = seed if planned.role != "peer" else seed + PEER_SEED
+    if spec.custom is not None:
+        where = f"{'teachers' if planned.role == 'teacher' else 'students'}.{planned.name}.custom"
+        custom = build_custom(spec.custom, dataset.infos(spec), sizes, first, where)
+        refuse_absent_rows(custom, _absent(shop, custom.columns, spec.modality_dropout), where)
+        return custom
     if not planned.keeps_head:
         return build_model(spec, dataset.infos(spec), sizes, first)
     (teacher,) = (teachers or {}).values()
@@ -115,7 +123,16 @@ def new_model(
     return model
 
 
-def validator(shop: Workshop, model: MultimodalModel) -> Callable[[], float] | None:
+def _absent(shop: Workshop, columns: Sequence[str], modality_dropout: float) -> dict[str, int]:
+    """Column → how many rows a model would be shown without it."""
+    prepared = shop.dataset.prepared
+    rows = np.setdiff1d(np.arange(len(shop.dataset.table)), [cell.row for cell in prepared.skipped])
+    if modality_dropout:
+        return dict.fromkeys(columns, len(rows))
+    return {column: int((~prepared.present[column][torch.from_numpy(rows)]).sum()) for column in columns}
+
+
+def validator(shop: Workshop, model: AnyModel) -> Callable[[], float] | None:
     """The validation score of a model as a function; None where there are no validation rows."""
     rows = shop.dataset.splits.validation
     if not len(rows):

@@ -1,7 +1,6 @@
 """Registers the teaching policies and their options. No torch.
 
-What a policy means is carried out by `mmdistill.run.plan` (which models there are) and `mmdistill.training.group` (which of
-them learn in one training, and from whom).
+Which models a policy asks for is said by `mmdistill.run.plan`; what an entry names is what trains them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class OwnPastOptions(Options):
         default=0.999,
         gt=0,
         lt=1,
-        description="Share of the average that is kept at each step; smaller at the beginning: (1 + step) / (10 + step).",
+        description="Share of the average that is kept at each step; at most (1 + step) / (10 + step).",
     )
 
 
@@ -36,29 +35,29 @@ ENTRIES = (
     Entry(
         kind="policy",
         name="frozen",
-        target="mmdistill.distill.policies.catalog:NoOptions",
+        target="mmdistill.training.phase:student_phase",
         options=NoOptions,
         summary="Teachers are trained first and do not change; Hinton et al., 2015.",
     ),
     Entry(
         kind="policy",
         name="mutual",
-        target="mmdistill.distill.policies.catalog:NoOptions",
+        target="mmdistill.training.group:group_phase",
         options=NoOptions,
-        summary="Students learn at the same time, each from the mean of the others; Zhang et al., CVPR 2018. Those of a "
-        "recipe that have this policy are each other's peers; a lone one gets a peer of its own kind.",
+        summary="Students learn at the same time, each from the mean of the others; Zhang et al., CVPR 2018. Those of "
+        "a recipe that have this policy are each other's peers; a lone one gets a peer of its own kind.",
     ),
     Entry(
         kind="policy",
         name="own_past",
-        target="mmdistill.distill.policies.catalog:OwnPastOptions",
+        target="mmdistill.distill.own_past:OwnPast",
         options=OwnPastOptions,
         summary="The teacher is the moving average of the student's own weights; Tarvainen, Valpola, NIPS 2017.",
     ),
     Entry(
         kind="policy",
         name="co_trained",
-        target="mmdistill.distill.policies.catalog:CoTrainedOptions",
+        target="mmdistill.training.group:group_phase",
         options=CoTrainedOptions,
         summary="The trained teacher goes on learning beside the student, and from it, as C2KD does; Huo et al., CVPR "
         "2024.",
