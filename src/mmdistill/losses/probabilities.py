@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmdistill.losses.precision import widen
 
@@ -12,22 +11,24 @@ from mmdistill.losses.precision import widen
 def softened(logits: Tensor, temperature: float) -> Tensor:
     """The logits over the temperature, in float32 or wider."""
     logits = widen(logits)
-    return logits if temperature == 1 else logits / temperature
+    # A product is faster than a division, forward and backward.
+    return logits if temperature == 1 else logits * (1 / temperature)
 
 
 def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """log softmax(logits / temperature) over the last dimension, in float32 or wider."""
-    return F.log_softmax(softened(logits, temperature), dim=-1)
+    return softened(logits, temperature).log_softmax(dim=-1)
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """softmax(logits / temperature) over the last dimension, in float32 or wider."""
-    return F.softmax(softened(logits, temperature), dim=-1)
+    return softened(logits, temperature).softmax(dim=-1)
 
 
 def kl_terms(first: Tensor, second: Tensor) -> Tensor:
     """What KL(first ‖ second) sums over the classes, both as log-probabilities (…, C)."""
-    return first.exp() * (first - second)
+    difference = first - second  # while both are still in the cache
+    return first.exp() * difference
 
 
 def kl_divergence(first: Tensor, second: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmdistill.losses.families.divergences import WSLDOptions
 from mmdistill.losses.module import DistillationLoss
@@ -62,7 +61,7 @@ def wsld(
     teacher = log_probabilities(teacher_logits.detach())
     ratio = log_probabilities(student_logits.detach()).gather(-1, index) / (teacher.gather(-1, index) - _SURE)
     # Log-probabilities are logits as well, and these are not used again.
-    teacher = F.softmax(teacher.div_(temperature), dim=-1)
+    teacher = teacher.mul_(1 / temperature).softmax(dim=-1)
     cross_entropy = (teacher * log_probabilities(student_logits, temperature)).sum(dim=-1)
     values = torch.expm1(-ratio).squeeze(-1) * cross_entropy
     return weighted_mean(values, *counted(target, labelled, weight, mask), scale=temperature**2)
