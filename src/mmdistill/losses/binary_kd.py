@@ -13,7 +13,7 @@ from torch import Tensor
 from mmdistill.losses.bernoulli import bernoulli_divergence
 from mmdistill.losses.families.task_outputs import BinaryKDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits
 
 
@@ -46,8 +46,9 @@ def binary_kd(
         InputError: when the shapes do not belong together.
     """
     check_logits(student_logits, teacher_logits)
-    divergence = bernoulli_divergence(student_logits, teacher_logits, temperature, reduction)
-    return weighted_mean(divergence, weight, mask) * temperature**2
+    divergence = bernoulli_divergence(student_logits, teacher_logits, temperature)
+    outputs = max(student_logits.shape[-1], 1) if reduction == "mean" else 1
+    return mean_of_sums(divergence, weight, mask, scale=temperature**2 / outputs)
 
 
 class BinaryKD(DistillationLoss):

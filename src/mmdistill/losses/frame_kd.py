@@ -18,7 +18,7 @@ from mmdistill.errors import InputError
 from mmdistill.losses.families.task_outputs import FrameKDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.positions import Average, mean_of_positions
-from mmdistill.losses.probabilities import kl_divergence, log_probabilities
+from mmdistill.losses.probabilities import kl_terms, log_probabilities
 from mmdistill.losses.shapes import check_logits
 
 
@@ -60,14 +60,14 @@ def frame_kd(
         InputError: when the shapes do not belong together, or there is no such class as `blank`.
     """
     check_logits(student_logits, teacher_logits)
+    student = log_probabilities(student_logits, temperature)
     teacher = log_probabilities(teacher_logits.detach(), temperature)
-    divergence = kl_divergence(teacher, log_probabilities(student_logits, temperature))
     shares = mask
     if blank is not None:
         if blank >= teacher.shape[-1]:
             raise InputError(f"The blank is class {blank}, but there are {teacher.shape[-1]} classes", where="blank")
         shares = _frame_shares(teacher.argmax(dim=-1) != blank, mask, blank_weight, context)
-    return mean_of_positions(divergence, weight, shares, average) * temperature**2
+    return mean_of_positions(kl_terms(teacher, student), weight, shares, average, scale=temperature**2)
 
 
 def _frame_shares(spikes: Tensor, mask: Tensor | None, blank_weight: float, context: int) -> Tensor:

@@ -17,9 +17,9 @@ from mmdistill.errors import InputError
 from mmdistill.losses.families.structured_logits import BatchListwiseKDOptions, ListwiseKDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen
-from mmdistill.losses.probabilities import kl_divergence
+from mmdistill.losses.probabilities import kl_terms
 from mmdistill.losses.rankings import place_surprises
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.shapes import check_logits
 from mmdistill.losses.truncation import LOG_OF_NOTHING, log_weight_of_others
@@ -68,12 +68,12 @@ def listwise_kd(
     check_logits(student_logits, teacher_logits)
     student, teacher = widen(student_logits) / temperature, widen(teacher_logits.detach()) / temperature
     if form == "list_net":
-        values = kl_divergence(teacher.log_softmax(dim=-1), student.log_softmax(dim=-1)) * temperature**2
-        return weighted_mean(values, weight, mask)
+        terms = kl_terms(teacher.log_softmax(dim=-1), student.log_softmax(dim=-1))
+        return mean_of_sums(terms, weight, mask, scale=temperature**2)
     surprises, order = _surprises(student, teacher, top)
     if form == "plackett_luce":
         surprises = surprises * teacher.softmax(dim=-1).gather(-1, order)
-    return weighted_mean(surprises.sum(dim=-1), weight, mask)
+    return mean_of_sums(surprises, weight, mask)
 
 
 def batch_listwise_kd(
@@ -116,15 +116,15 @@ def batch_listwise_kd(
     teacher = _list_of_rows(teacher_logits.detach(), shares, temperature)
     if form == "list_net":
         copies = shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
-        values = kl_divergence((teacher + copies).log_softmax(dim=-1), (student + copies).log_softmax(dim=-1))
-        return _mean(values) * temperature**2
+        terms = kl_terms((teacher + copies).log_softmax(dim=-1), (student + copies).log_softmax(dim=-1))
+        return mean_of_sums(terms, scale=temperature**2)
     surprises, order = _surprises(student, teacher, top)
     of_place = shares.expand_as(teacher).gather(-1, order)
     if form == "plackett_luce":
         rows = (shares > 0).sum()
-        return _mean((surprises * of_place * rows * teacher.softmax(dim=-1).gather(-1, order)).sum(dim=-1))
-    counted = of_place.sum(dim=-1)
-    return _mean((surprises * of_place).sum(dim=-1) / torch.where(counted > 0, counted, 1))
+        return mean_of_sums(surprises * of_place * rows * teacher.softmax(dim=-1).gather(-1, order))
+    counted = of_place.sum(dim=-1, keepdim=True)
+    return mean_of_sums(surprises * of_place / torch.where(counted > 0, counted, 1))
 
 
 def _list_of_rows(logits: Tensor, shares: Tensor, temperature: float) -> Tensor:
@@ -139,10 +139,6 @@ def _surprises(student: Tensor, teacher: Tensor, top: int | None) -> tuple[Tenso
         return place_surprises(student.gather(-1, order)), order
     order = teacher.topk(top, dim=-1).indices
     return place_surprises(student.gather(-1, order), log_weight_of_others(student, order)), order
-
-
-def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(values.numel(), 1)
 
 
 class ListwiseKD(DistillationLoss):

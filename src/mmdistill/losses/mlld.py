@@ -15,8 +15,8 @@ from mmdistill.errors import InputError
 from mmdistill.losses.families.structured_logits import MLLDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen, without_autocast
-from mmdistill.losses.probabilities import kl_divergence, log_probabilities, probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.probabilities import kl_terms, log_probabilities
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.shapes import check_logits
 from mmdistill.losses.transforms.standardise import standardise as standardised
@@ -72,33 +72,41 @@ def mlld(
         raise InputError(f"mlld compares rows with each other, and student_logits has shape {student_logits.shape}")
     student, teacher = widen(student_logits), widen(teacher_logits.detach())
     shares = row_shares(student, weight)
-    rows = student_logits.shape[0] if weight is None else (weight > 0).sum()
-    pair = (standardised(student), standardised(teacher)) if standardise else (student, teacher)
     row_scale, class_scale = _published_scales(teacher, shares) if selection == "published" else (1.0, 1.0)
+    pair = (standardised(student), standardised(teacher)) if standardise else (student, teacher)
+    rows, root = _rows_that_count(shares, weight)
     loss = student.new_zeros(())
     for temperature in temperatures:
+        logs = [log_probabilities(logits, temperature) for logits in pair]
         if instance_weight > 0:
-            logs = [log_probabilities(logits, temperature) for logits in pair]
-            term = weighted_mean(kl_divergence(logs[1], logs[0]), weight) * temperature**2
+            term = mean_of_sums(kl_terms(logs[1], logs[0]), weight, scale=temperature**2)
             loss = loss + instance_weight * row_scale * term
-        if batch_weight > 0 or class_weight > 0:
-            ours, theirs = probabilities(student, temperature), probabilities(teacher, temperature)
-            if batch_weight > 0:
-                loss = loss + batch_weight * row_scale * _batch_term(ours, theirs, shares, rows)
-            if class_weight > 0:
-                loss = loss + class_weight * class_scale * _class_term(ours, theirs, shares, rows)
+        if batch_weight == class_weight == 0:
+            continue
+        if standardise:
+            logs = [log_probabilities(logits, temperature) for logits in (student, teacher)]
+        ours, theirs = (log.exp() if root is None else log.exp() * root for log in logs)
+        if batch_weight > 0:
+            loss = loss + batch_weight * row_scale * _squared_distance(ours @ ours.T, theirs @ theirs.T) / rows
+        if class_weight > 0:
+            distance = _squared_distance(ours.T @ ours, theirs.T @ theirs)
+            loss = loss + class_weight * class_scale * distance / student.shape[1]
     return loss
 
 
-def _batch_term(student: Tensor, teacher: Tensor, shares: Tensor, rows: int | Tensor) -> Tensor:
-    differences = (student @ student.T - teacher @ teacher.T).square()
-    return shares @ differences @ shares * rows
+def _rows_that_count(shares: Tensor, weight: Tensor | None) -> tuple[Tensor | int, Tensor | None]:
+    """How many rows count, at least 1, and the root of each one's weight relative to their mean, (B, 1).
+
+    With the rows of P multiplied by it, an entry (i, j) of P Pᵀ has the root of both weights, and Pᵀ P is weighted.
+    """
+    if weight is None:
+        return max(len(shares), 1), None
+    rows = (weight > 0).sum().clamp(min=1)
+    return rows, (shares * rows).sqrt()[:, None]
 
 
-def _class_term(student: Tensor, teacher: Tensor, shares: Tensor, rows: int | Tensor) -> Tensor:
-    relative = (shares * rows)[:, None]
-    differences = student.T @ (relative * student) - teacher.T @ (relative * teacher)
-    return differences.square().sum() / student.shape[1]
+def _squared_distance(first: Tensor, second: Tensor) -> Tensor:
+    return (first - second).square().sum()
 
 
 def _published_scales(teacher: Tensor, shares: Tensor) -> tuple[Tensor | float, Tensor | float]:

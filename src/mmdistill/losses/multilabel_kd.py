@@ -11,7 +11,7 @@ from torch import Tensor
 from mmdistill.losses.bernoulli import bernoulli_divergence
 from mmdistill.losses.families.task_outputs import MultilabelKDOptions
 from mmdistill.losses.module import DistillationLoss
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits
 
 
@@ -37,8 +37,7 @@ def multilabel_kd(
         InputError: when the shapes do not belong together.
     """
     check_logits(student_logits, teacher_logits)
-    divergence = bernoulli_divergence(student_logits, teacher_logits, temperature=1.0, reduction="sum")
-    return weighted_mean(divergence, weight, mask)
+    return mean_of_sums(bernoulli_divergence(student_logits, teacher_logits), weight, mask)
 
 
 class MultilabelKD(DistillationLoss):

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmdistill.losses.families.structured_logits import OFAOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.probabilities import log_probabilities, probabilities
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits, check_target
 from mmdistill.losses.targets import counted, target_index
 
@@ -66,8 +66,8 @@ def ofa(
     teacher = probabilities(teacher_logits.detach(), temperature)
     enhanced = (1 + teacher.gather(-1, index)) ** gamma - 1
     weights = (teacher**gamma if others == "raised" else teacher).scatter(-1, index, enhanced)
-    values = -(weights * log_probabilities(student_logits, temperature)).sum(dim=-1)
-    return weighted_mean(values, *counted(target, labelled, weight, mask)) * temperature**2
+    terms = weights * log_probabilities(student_logits, temperature)
+    return mean_of_sums(terms, *counted(target, labelled, weight, mask), scale=-(temperature**2))
 
 
 class OFA(DistillationLoss):

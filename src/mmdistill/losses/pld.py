@@ -13,7 +13,7 @@ from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen
 from mmdistill.losses.probabilities import probabilities
 from mmdistill.losses.rankings import place_surprises
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.shapes import check_logits, check_target
 from mmdistill.losses.targets import counted, target_index
 
@@ -55,8 +55,8 @@ def pld(
     first = teacher.scatter(-1, target_index(target), torch.inf)
     order = first.argsort(dim=-1, descending=True, stable=True)
     surprises = place_surprises(widen(student_logits).gather(-1, order))
-    values = (surprises * probabilities(teacher, temperature).gather(-1, order)).sum(dim=-1)
-    return weighted_mean(values, *counted(target, labelled, weight, mask))
+    terms = surprises * probabilities(teacher, temperature).gather(-1, order)
+    return mean_of_sums(terms, *counted(target, labelled, weight, mask))
 
 
 class PLD(DistillationLoss):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +16,7 @@ from mmdistill.errors import InputError
 from mmdistill.losses.families.task_outputs import BoundedRegressionOptions, RegressionKDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.reduction import mean_of_sums, weighted_mean
 from mmdistill.losses.shapes import check_logits
 
 
@@ -59,16 +58,19 @@ def regression_kd(
         InputError: when the shapes do not belong together, or the variance is needed and missing.
     """
     _check_values(student_logits, teacher_logits)
-    difference = widen(student_logits) - widen(teacher_logits.detach())
+    student, teacher = widen(student_logits), widen(teacher_logits.detach())
     if heteroscedastic:
-        difference = difference * _precision(teacher_variance, teacher_logits, smallest_variance).sqrt()
+        per_deviation = _precision(teacher_variance, teacher, smallest_variance).sqrt()
+        student, teacher = student * per_deviation, teacher * per_deviation
+    alike = weight is None and mask is None and student.numel() > 0
+    reduction = "mean" if alike else "none"  # one fused operation where it can be
     if distance == "l2":
-        values = difference.square()
+        values = F.mse_loss(student, teacher, reduction=reduction)
     elif distance == "l1":
-        values = difference.abs()
+        values = F.l1_loss(student, teacher, reduction=reduction)
     else:
-        values = F.huber_loss(difference, torch.zeros_like(difference), reduction="none", delta=delta)
-    return weighted_mean(values.mean(dim=-1), weight, mask)
+        values = F.huber_loss(student, teacher, reduction=reduction, delta=delta)
+    return values if alike else mean_of_sums(values, weight, mask, scale=1 / max(student.shape[-1], 1))
 
 
 def bounded_regression(

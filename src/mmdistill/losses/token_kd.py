@@ -10,7 +10,7 @@ from torch import Tensor
 from mmdistill.losses.families.task_outputs import TokenKDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.positions import Average, mean_of_positions
-from mmdistill.losses.probabilities import kl_divergence, log_probabilities
+from mmdistill.losses.probabilities import kl_terms, log_probabilities
 from mmdistill.losses.shapes import check_logits, check_target
 
 
@@ -57,10 +57,9 @@ def token_kd(
         if labelled is not None:
             known = known | ~labelled.bool().view(-1, *[1] * (target.dim() - 1))
         counts = known if mask is None else mask & known
-    divergence = kl_divergence(
-        log_probabilities(teacher_logits.detach(), temperature), log_probabilities(student_logits, temperature)
-    )
-    return mean_of_positions(divergence, weight, counts, average) * temperature**2
+    student = log_probabilities(student_logits, temperature)
+    teacher = log_probabilities(teacher_logits.detach(), temperature)
+    return mean_of_positions(kl_terms(teacher, student), weight, counts, average, scale=temperature**2)
 
 
 class TokenKD(DistillationLoss):

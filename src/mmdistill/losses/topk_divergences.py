@@ -32,7 +32,8 @@ from torch.nn import functional as F
 from mmdistill.losses.families.truncated_logits import TopKJSDOptions, TopKKLOptions, TopKTVDOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen
-from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.probabilities import kl_terms
+from mmdistill.losses.reduction import mean_of_sums
 from mmdistill.losses.truncation import LOG_OF_NOTHING, TruncatedLogits, log_weight_of_others, truncated_teacher
 
 Remainder: TypeAlias = Literal["one_outcome", "dropped", "zero", "symmetric_uniform"]
@@ -170,11 +171,11 @@ def _compare(
     temperature: float,
     remainder: Remainder,
 ) -> Tensor:
-    """The mean of a divergence of log-probabilities over rows or positions, times T²."""
+    """The mean over rows or positions of a divergence, given by its terms from log-probabilities, times T²."""
     needs_remainder = remainder in ("one_outcome", "symmetric_uniform")
     truncated = truncated_teacher(student_logits, *teacher, k=k, needs_remainder=needs_remainder)
     student, target = _log_probabilities(widen(student_logits), truncated, temperature, remainder)
-    return weighted_mean(divergence(student, target), weight, mask) * temperature**2
+    return mean_of_sums(divergence(student, target), weight, mask, scale=temperature**2)
 
 
 def _log_probabilities(
@@ -198,16 +199,16 @@ def _joined(kept: Tensor, rest: Tensor) -> Tensor:
 
 
 def _kullback_leibler(student: Tensor, teacher: Tensor) -> Tensor:
-    return (teacher.exp() * (teacher - student)).sum(dim=-1)
+    return kl_terms(teacher, student)
 
 
 def _jensen_shannon(student: Tensor, teacher: Tensor) -> Tensor:
     mean = torch.logaddexp(student, teacher) - math.log(2)
-    return 0.5 * (teacher.exp() * (teacher - mean) + student.exp() * (student - mean)).sum(dim=-1)
+    return 0.5 * (kl_terms(teacher, mean) + kl_terms(student, mean))
 
 
 def _total_variation(student: Tensor, teacher: Tensor) -> Tensor:
-    return 0.5 * (teacher.exp() - student.exp()).abs().sum(dim=-1)
+    return 0.5 * (teacher.exp() - student.exp()).abs()
 
 
 class _TopKDivergence(DistillationLoss):
