@@ -43,6 +43,7 @@ def build_objective(
     rows: Tensor | None = None,
     targets: Mapping[str, Tensor] | None = None,
     combination: Combination | None = None,
+    modules: Mapping[int, nn.Module] | None = None,
     seed: int = 0,
 ) -> Objective:
     """The objective of a student, or, without `distill`, that of a teacher or a baseline.
@@ -61,6 +62,7 @@ def build_objective(
         rows: int64 (N,), the row numbers that training will show, for losses with a memory of rows.
         targets: task → int64 (N,), the classes of these rows, negative where there is none.
         combination: of several teachers; `teacher_taps` then holds its taps and `<teacher>:<tap>` for each of theirs.
+        modules: number of a term → its loss, for losses that were made by hand and need not be in the catalog.
         seed: of the first weights of adapters and losses; drawing them changes nothing else.
 
     Raises:
@@ -72,7 +74,7 @@ def build_objective(
     if teacher_taps is None:
         raise InputError("There are distillation losses but no teacher", where="distill", fix="Name a teacher")
     sources = Sources(student_taps, teacher_taps, tuple(losses), _by_task(student_heads), _by_task(teacher_heads))
-    make = _TermMaker(sources, total_steps, steps_per_epoch, rows, targets or {}, seed)
+    make = _TermMaker(sources, total_steps, steps_per_epoch, rows, targets or {}, modules or {}, seed)
     terms: list[Term] = []
     taken: set[str] = {term_name("supervised", task, tuple(losses)) for task in losses}
     for index, spec in enumerate(distill.losses):
@@ -104,13 +106,13 @@ class _TermMaker:
     steps_per_epoch: int | None
     rows: Tensor | None
     targets: Mapping[str, Tensor]
+    modules: Mapping[int, nn.Module]
     seed: int
 
     def term(self, spec: LossTerm, index: int, taken: set[str], where: str) -> Term:
         """A term with adapters, transforms, sample weights and whatever its loss learns."""
         sources = self.sources
-        entry = catalog.get("loss", spec.name, where=where)
-        loss: nn.Module = entry.load()(spec.options())
+        entry, loss = self._loss(spec, index, where)
         task = self._task_of(spec, where)
         arguments = Binder(loss.forward, sources, spec.taps, task, where).bind()
         _check_logits(arguments, sources, where)
@@ -134,6 +136,16 @@ class _TermMaker:
             sample_weights=self._sample_weights(spec, arguments, task, where),
             heads={"student": sources.student_heads, "teacher": sources.teacher_heads},
         )
+
+    def _loss(self, spec: LossTerm, index: int, where: str) -> tuple[catalog.Entry, nn.Module]:
+        """The loss of a term, and what is declared about it: nothing, where somebody made it by hand."""
+        if index not in self.modules:
+            entry = catalog.get("loss", spec.name, where=where)
+            return entry, entry.load()(spec.options())
+        loss = self.modules[index]
+        target = f"{type(loss).__module__}:{type(loss).__qualname__}"
+        known = (entry for entry in catalog.entries("loss") if entry.target == target)
+        return next(known, catalog.Entry("loss", spec.name, target)), loss
 
     def _task_of(self, spec: LossTerm, where: str) -> str | None:
         tasks = self.sources.tasks
