@@ -73,6 +73,7 @@ class FakeRun:
     extra: dict[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     recipe: str = RECIPE
+    kd_gradient: float = 0.5
 
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
@@ -123,7 +124,7 @@ class FakeRun:
         (folder / "data.json").write_text(json.dumps({"fingerprint": "9f2c51aa04be77d1"}), encoding="utf-8")
         for name, sketch in self.models.items():
             for seed in sketch.seeds:
-                _history(folder / name / f"seed-{seed}" / "history.csv", sketch, seed, self.primary)
+                _history(folder / name / f"seed-{seed}" / "history.csv", sketch, seed, self)
         return folder
 
 
@@ -269,23 +270,25 @@ def _data(classes: list[str]) -> dict[str, Any]:
     }
 
 
-def _history(path: Path, sketch: Sketch, seed: int, primary: str) -> None:
+def _history(path: Path, sketch: Sketch, seed: int, run: FakeRun) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = _noise(sketch.role, seed + 100)
     names = ["supervised", "kd"] if sketch.role == "student" else ["supervised"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        head, tail = ["epoch", "step", "learning_rate"], ["gradient_norm", "validation_score", "seconds"]
-        writer.writerow([*head, *names, "total", *tail, "samples_per_second"])
+        head, tail = ["epoch", "step", "learning_rate"], ["validation_score", "seconds", "samples_per_second"]
+        norms = [f"{name}/gradient_norm" for name in names]
+        writer.writerow([*head, *names, "total", "gradient_norm", *norms, *tail])
         for half in range(1, 41):
             epoch = half / 2
             supervised = 1.8 * math.exp(-epoch / 6) + 0.1 + generator.normal(0, 0.01)
             terms = [supervised, *([supervised * 0.6] if sketch.role == "student" else [])]
             accuracy = sketch.accuracy * (1 - math.exp(-epoch / 4)) + generator.normal(0, 0.006)
-            score = accuracy if primary == "accuracy" else 1.3 - accuracy
+            score = accuracy if run.primary == "accuracy" else 1.3 - accuracy
             rate = 0.001 * (1 + math.cos(math.pi * epoch / 20))
             seen = score if half % 2 == 0 else ""
-            writer.writerow([epoch, 17 * half, rate, *terms, sum(terms), 1.1, seen, 0.4 * half, 4200.0])
+            pulled = [1.0, run.kd_gradient][: len(names)] if half % 4 == 1 else [""] * len(names)
+            writer.writerow([epoch, 17 * half, rate, *terms, sum(terms), 1.1, *pulled, seen, 0.4 * half, 4200.0])
 
 
 def helped() -> FakeRun:

@@ -34,7 +34,10 @@ def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
         "gain",
         "gain-seeds",
         "curve-validation",
-        "curve-loss-student",
+        "curve-loss-teacher",
+        "curve-learning-rate",
+        "terms-student",
+        "term-gradients-student",
         "tradeoff-size",
         "tradeoff-latency",
     } <= names

@@ -20,6 +20,7 @@ from mmdistill.report.sections.data import classes_table, missing_table, skipped
 from mmdistill.report.sections.environment import environment_entries, reproduce_commands
 from mmdistill.report.sections.gains import gains_table
 from mmdistill.report.sections.subsets import subset_summary, subset_table
+from mmdistill.report.sections.teaching import teaching_summary, teaching_table
 from mmdistill.report.sections.trust import agreement_table, calibration_summary, calibration_table
 from mmdistill.report.sections.verdict import key_figures, verdict
 from mmdistill.report.table import Table
@@ -112,6 +113,13 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
         Section("scores", "Every model", tables=_present(comparison_table(results), metrics_table(results))),
         Section("gain", "What the teacher added", _gain_lead(results), figures["gain"], _present(gains_table(results))),
         Section("curves", "Training", "", figures["curves"]),
+        Section(
+            "teaching",
+            "What taught the student",
+            teaching_summary(run),
+            figures["teaching"],
+            _present(teaching_table(run)),
+        ),
         Section(
             "tradeoff",
             "Score against size and speed",

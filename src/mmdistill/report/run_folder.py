@@ -34,9 +34,19 @@ class History:
 
     def terms(self) -> list[str]:
         """Names of the loss terms."""
-        return [name for name in self.columns if name not in _NOT_A_TERM and not name.startswith("validation_")]
+        return [
+            name
+            for name in self.columns
+            if name not in _NOT_A_TERM and not name.startswith("validation_") and not name.endswith(_GRADIENT)
+        ]
 
 
+def gradient_column(term: str) -> str:
+    """The column of the norm of a term's gradient."""
+    return f"{term}{_GRADIENT}"
+
+
+_GRADIENT = "/gradient_norm"
 _NOT_A_TERM = frozenset({"epoch", "step", "learning_rate", "gradient_norm", "seconds", "samples_per_second"})
 
 

@@ -13,6 +13,7 @@ from mmdistill.report.figures.gain import draw_gain
 from mmdistill.report.figures.plot import Plot, look
 from mmdistill.report.figures.subsets import draw_subsets
 from mmdistill.report.figures.svg import png_file, svg_file
+from mmdistill.report.figures.teaching import draw_teaching
 from mmdistill.report.figures.tradeoff import draw_tradeoff
 from mmdistill.report.run_folder import RunFolder, read_run_folder
 
@@ -23,6 +24,7 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
         drawn = {
             "gain": draw_gain(run.results),
             "curves": draw_curves(run),
+            "teaching": draw_teaching(run),
             "tradeoff": draw_tradeoff(run.results),
             "confusion": draw_confusion(run.results),
             "subsets": draw_subsets(run.results),
