@@ -47,8 +47,8 @@ def mad(
         uncertainty: whose entropy weighs the product of two rows.
 
     Returns:
-        A scalar from 0, where both sides have the same products of rows up to a factor, to 4; 0 where the teacher is
-        certain of every row. Typical weight: 1.
+        A scalar from 0, where both sides have the same products of rows up to a factor, to 4 (``anchor``); 0 where the
+        teacher is certain of every row. Typical weight: 1.
 
     Raises:
         InputError: when the shapes do not belong together.
