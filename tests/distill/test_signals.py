@@ -11,11 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmdistill.data.features import Feature
+from mmdistill.data.loader import Loader
+from mmdistill.data.store import PreparedRows, prepare
+from mmdistill.data.table import read_table
 from mmdistill.distill.objective import PRESENT
 from mmdistill.distill.signals import LiveTeacher, StoredTeacher, choose_signals, store_or_not
 from mmdistill.distill.store import stored_teacher
 from mmdistill.errors import InputError
-from mmdistill.recipe.schema import SignalsSpec
+from mmdistill.models.multimodal import MultimodalModel, build_model
+from mmdistill.recipe.schema import ColumnSpec, ModelSpec, SignalsSpec
 from tests.distill.small_run import TRAIN, SmallRun
 from tests.training.standins import Memory, new_model
 
@@ -25,6 +30,17 @@ TAPS = ("fused", "logits")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     return SmallRun(tmp_path_factory.mktemp("run"))
+
+
+def texts(folder: Path) -> tuple[MultimodalModel, PreparedRows]:
+    """A teacher of words, and twelve rows of one to twelve of them."""
+    table = folder / "texts.jsonl"
+    table.write_text("".join(json.dumps({"text": " ".join("abcdefghijkl"[: 1 + row])}) + "\n" for row in range(12)))
+    feature = Feature("text", "text", "text", ("text",), ColumnSpec(type="text").settings())
+    prepared = prepare(read_table(table), [feature], np.arange(12), folder / "cache")
+    encoder = {"name": "transformer", "dim": 8, "depth": 2, "heads": 2}
+    spec = ModelSpec.model_validate({"encoders": {"text": encoder}})
+    return build_model(spec, {"text": prepared.features["text"].info}, {"class": 3}, 0), prepared
 
 
 class TestLive:
@@ -121,6 +137,32 @@ class TestStored:
         for taps in (["logits"], ["fused"], ["fused", "logits"]):
             stored = stored_teacher(teacher, taps, run.loader(), folder=tmp_path, identity={})
             assert sorted(stored(next(run.loader().batches(0)))) == taps
+
+    def test_what_grows_with_the_padding_has_the_size_that_a_live_teacher_would_give(self, tmp_path: Path) -> None:
+        teacher, prepared = texts(tmp_path)
+        taps = ["logits", "text.tokens", "text.tokens.mask", "text.layers.0"]
+        loader = Loader(prepared, {}, np.arange(12), 4, shuffle=False)
+        stored = stored_teacher(teacher, taps, loader, folder=tmp_path / "signals", identity={})
+        live, lengths = LiveTeacher(teacher, taps), set()
+        for seed in range(4):
+            for batch in Loader(prepared, {}, np.arange(12), 2, shuffle=True, seed=seed).batches(1):
+                said, expected = stored(batch), live(batch)
+                words = expected["text.tokens.mask"]
+                torch.testing.assert_close(said["text.tokens.mask"], words)
+                for tap in ("text.tokens", "text.layers.0"):
+                    torch.testing.assert_close(said[tap][words], expected[tap][words])
+                lengths.add(said["text.tokens"].shape[1])
+        assert len(lengths) > 2
+
+    def test_the_teacher_is_asked_for_sizes_once_for_all_batches_that_are_padded_alike(self, tmp_path: Path) -> None:
+        teacher, prepared = texts(tmp_path)
+        loader = Loader(prepared, {}, np.arange(12), 4, shuffle=False)
+        stored = stored_teacher(teacher, ["text.tokens"], loader, folder=tmp_path / "signals", identity={})
+        counting = Counting(teacher)
+        for _ in range(3):
+            for batch in loader.batches(0):
+                stored(batch)
+        assert counting.calls == len({batch["features", "text", "values"].shape[1] for batch in loader.batches(0)})
 
     def test_they_are_mapped_not_read(self, run: SmallRun, tmp_path: Path) -> None:
         stored = stored_teacher(run.model("easy"), ["logits"], run.loader(), folder=tmp_path, identity={})

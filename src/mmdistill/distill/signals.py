@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDict
 
     from mmdistill.data.loader import Loader
+    from mmdistill.distill.padded_sizes import PaddedSizes
     from mmdistill.models.any_model import AnyModel
 
 DEVICE_BYTES = 2 << 30
@@ -92,6 +93,8 @@ class StoredTeacher:
         present: bool (N,), the rows of which the teacher saw anything; None when of all.
         augmented: whether anything that the teacher reads is varied in training, so that only view 0 is what it saw.
             When nothing is, every view of a row looks the same to the teacher, and all of them are served.
+        sizes: of the taps that grow with the padding of a batch: they are stored at their largest, and given at the
+            size that the teacher itself would give; None where there are none.
         device: where batches are.
     """
 
@@ -102,6 +105,7 @@ class StoredTeacher:
         *,
         present: Tensor | None = None,
         augmented: bool = False,
+        sizes: PaddedSizes | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         device = torch.device(device)
@@ -117,7 +121,7 @@ class StoredTeacher:
         self._present = None
         if present is not None and not bool(present.all()):
             self._present = torch.cat([present, torch.zeros(1, dtype=torch.bool)]).to(home)
-        self._augmented = augmented
+        self._augmented, self._sizes = augmented, sizes
 
     def __call__(self, batch: TensorDict) -> dict[str, Tensor]:
         """See `Signals`."""
@@ -127,7 +131,11 @@ class StoredTeacher:
         position = self._position[rows.clamp(max=len(self._position) - 1)]
         if self._augmented:
             position = torch.where(batch["view"].to(position.device) == 0, position, self._missing)
-        said = {tap: value.index_select(0, position) for tap, value in self._values.items()}
+        sizes = {} if self._sizes is None else self._sizes(batch)
+        said = {
+            tap: value[:, *map(slice, sizes.get(tap, ()))].index_select(0, position)
+            for tap, value in self._values.items()
+        }
         if self._present is not None:
             # A row that is not stored stays in, so that its NaN is seen.
             said[PRESENT] = self._present[position] | (position == self._missing)

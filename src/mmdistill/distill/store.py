@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmdistill.distill.padded_sizes import PaddedSizes
 from mmdistill.distill.signals import StoredTeacher
 from mmdistill.errors import InputError
 from mmdistill.files import disk_errors, read_json, write_json, written_aside
@@ -56,10 +57,12 @@ def stored_teacher(
         values = {tap: _with_missing(value).numpy() for tap, value in _computed(teacher, clean, wanted).items()}
     else:
         values = _in_folder(teacher, wanted, clean, folder, full_identity(teacher, rows, identity))
+    growing = [tap for tap in values if None in teacher.taps[tap]]
     return StoredTeacher(
         {tap: torch.from_numpy(value) for tap, value in values.items()},
         rows,
         present=present,
+        sizes=PaddedSizes(teacher, growing, clean.device) if growing else None,
         device=clean.device,
     )
 
