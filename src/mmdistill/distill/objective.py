@@ -42,6 +42,9 @@ class Objective(nn.Module):
         combination: makes the signals of several teachers into what the terms are bound to; what it learns from stands
             after the terms.
 
+    Attributes:
+        names: of the terms, in the order of `Terms.parts`.
+
     Raises:
         InputError: when every weight is zero.
     """
@@ -75,6 +78,7 @@ class Objective(nn.Module):
             (task, logits_tap(task, self.tasks), term_name("supervised", task, self.tasks), shares[task])
             for task in taught
         ]
+        self.names = (*(name for _, _, name, _ in self._taught), *(term.name for term in terms))
         count = len(taught) + len(terms)
         self.balance = GradientBalance(count) if balanced and count > 1 else None
 
@@ -82,11 +86,6 @@ class Objective(nn.Module):
     def teacher_taps(self) -> set[str]:
         """The taps that signals have to give."""
         return {tap for term in self._terms for tap in term.teacher_taps}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the terms, in the order of `Terms.parts`."""
-        return (*(name for _, _, name, _ in self._taught), *(term.name for term in self._terms))
 
     @property
     def _terms(self) -> list[Term]:
