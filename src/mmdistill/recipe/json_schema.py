@@ -34,6 +34,8 @@ def recipe_schema() -> dict[str, Any]:
                 _point_at(value, COMPONENTS[key][0])
     definitions |= {name: _named(kinds) for name, kinds in COMPONENTS.values()}
     definitions.pop("Component", None)
+    for key in ("transforms", "sample_weight"):
+        _one_or_several(definitions["LossTerm"]["properties"][key])
     definitions["LossTerm"] = _with_options(definitions["LossTerm"], "name", "loss")
     definitions["TaskSpec"] = _with_options(definitions["TaskSpec"], "type", "task")
     definitions["ColumnSpec"] = _with_options(definitions["ColumnSpec"], "type", "modality")
@@ -51,6 +53,11 @@ def _point_at(part: Any, target: str) -> None:
     elif isinstance(part, list):
         for value in part:
             _point_at(value, target)
+
+
+def _one_or_several(part: dict[str, Any]) -> None:
+    """Let one item stand for a list of it."""
+    part["anyOf"] = [{"type": part.pop("type"), "items": part["items"]}, part.pop("items")]
 
 
 def _named(kinds: tuple[str, ...]) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class LossTerm(BaseModel):
         description="What joins the student's output to the teacher's where their shapes differ: auto, none, or one of "
         "`mmdistill list adapters` with its options.",
     )
-    transforms: list[Component] = Field(
+    transforms: Annotated[list[Component], BeforeValidator(_one_or_several)] = Field(
         default_factory=list, description="What is done to the logits of both sides first, in this order."
     )
     sample_weight: Annotated[list[Component], BeforeValidator(_one_or_several)] = Field(
