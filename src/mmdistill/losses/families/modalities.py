@@ -126,7 +126,7 @@ ENTRIES: tuple[LossEntry, ...] = (
         typical_weight="1 beside 1 of the supervised loss, with kd at temperature 1 between heads and proxies",
         when="When teacher and student read different modalities, so that the student cannot see much of what the "
         "teacher says of a row. In full it trains both, each with a proxy head; see the docstring.",
-        cost="All pairs of classes are compared without gradient: O(B·C²) time, in parts of bounded memory.",
+        cost="Two softmaxes, and sorting the classes some 2·log C times without gradient: O(B·C·log² C) time.",
         sequences=True,
         pulls=False,
     ),
