@@ -68,7 +68,7 @@ def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     lines.start("student", 100, 0)
     for step in (10, 20, 30):
         lines.step(step)
-        lines.losses({"supervised": 0.5, "total": 0.5, "gradient_norm": 1.0})
+        lines.losses({"supervised": 0.5, "total": 0.5, "gradient_norm": 1.0, "supervised/gradient_norm": 1.0})
     assert text.getvalue().splitlines() == ["student: 100 steps", "student: step 20/100, supervised 0.5"]
 
 

@@ -134,7 +134,7 @@ class Bar:
 
 def _losses_text(means: Mapping[str, float | None]) -> str:
     """The terms, and their total when there are several."""
-    shown = [name for name in means if name not in ("total", "gradient_norm")]
+    shown = [name for name in means if name != "total" and not name.endswith("gradient_norm")]
     if len(shown) > 1:
         shown.append("total")
     values = ((name, means.get(name)) for name in shown)
