@@ -1,7 +1,7 @@
 """Write the generated pages of docs/ from the sources they describe; `--check` only says whether they are current.
 
 Recipe keys come from the typed recipe, components from the catalog and the docstrings of what it names, commands from
-the help of the command line.
+the help of the command line, recorded runs of published code from the tests of the losses.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from docs_pages import components
+from docs_pages import components, losses
 from docs_pages.commands import commands_page
+from docs_pages.custom import custom_page
+from docs_pages.deviations import deviations_page
+from docs_pages.families import loss_entries
 from docs_pages.recipe import recipe_page
+from docs_pages.terms import policies_page, terms_page
 from mmdistill import catalog
-from mmdistill.losses.entry import LossEntry
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NOTE = "<!-- Written by tools/make_docs.py from the sources; change those, then run `make docs`. -->\n\n"
 GENERATED = ("reference", "losses", "fusions", "tasks")
 INTRODUCTIONS = {
-    "losses": "What `distill.losses` can name. Each is a pure function and a module of the same arguments, computed in "
-    "float32 or wider, held to reference values by tests; teacher inputs never receive gradient, and all reduce to the "
-    "weighted mean over the rows.",
     "fusions": "How the embeddings of a model's columns become one vector (`teacher.fusion`, "
     "`students.<name>.fusion`). What stands in a column that a row lacks changes no output of any of them.",
     "tasks": "What is predicted. A task brings its head, its loss on the targets and its metrics, and knows nothing "
@@ -35,16 +35,18 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Path below docs/ and text of every generated page."""
     reference = {
         "recipe": recipe_page, "commands": commands_page, "columns": components.columns_page,
-        "encoders": components.encoders_page, "training": components.training_page,
+        "encoders": components.encoders_page, "training": components.training_page, "terms": terms_page,
+        "policies": policies_page, "custom": custom_page,
     }  # fmt: skip
     for name, write in reference.items():
         yield Path("reference", f"{name}.md"), write()
-    losses = [entry for entry in catalog.entries("loss") if isinstance(entry, LossEntry)]
-    yield from ((Path("losses", f"{entry.name}.md"), components.loss_page(entry)) for entry in losses)
+    yield Path("losses", "README.md"), losses.index_page()
+    yield Path("losses", "deviations.md"), deviations_page()
+    yield from ((Path("losses", f"{entry.name}.md"), losses.loss_page(entry)) for entry in loss_entries())
     fusions, tasks = catalog.entries("fusion"), catalog.entries("task")
     yield from ((Path("fusions", f"{entry.name}.md"), components.fusion_page(entry)) for entry in fusions)
     yield from ((Path("tasks", f"{entry.name}.md"), components.task_page(entry)) for entry in tasks)
-    for folder, entries in (("losses", losses), ("fusions", fusions), ("tasks", tasks)):
+    for folder, entries in (("fusions", fusions), ("tasks", tasks)):
         text = components.index_page(folder.capitalize(), INTRODUCTIONS[folder], entries)
         yield Path(folder, "README.md"), text
 

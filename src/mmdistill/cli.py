@@ -164,6 +164,11 @@ class Listed(StrEnum):
     """What `mmdistill list` can list."""
 
     losses = "losses"
+    transforms = "transforms"
+    sample_weights = "sample-weights"
+    adapters = "adapters"
+    combinations = "combinations"
+    policies = "policies"
     fusions = "fusions"
     encoders = "encoders"
     tasks = "tasks"
@@ -181,12 +186,14 @@ def list_components(what: Annotated[Listed, typer.Argument(show_default=False)],
 
     from mmdistill import catalog
 
-    kinds = {Listed.losses: "loss", Listed.modalities: "modality"}
-    kind = kinds.get(what, what.value.removesuffix("s"))
+    kinds = {Listed.losses: "loss", Listed.modalities: "modality", Listed.policies: "policy"}
+    kind = kinds.get(what, what.value.removesuffix("s").replace("-", " "))
     found = [entry for entry in catalog.entries() if entry.kind == kind or entry.kind.endswith(f" {kind}")]
+    found.sort(key=lambda entry: (entry.kind, getattr(entry, "family", ""), entry.name))
     rows: list[dict[str, Any]] = [
         {
             "kind": entry.kind,
+            "family": getattr(entry, "family", None),
             "name": entry.name,
             "summary": entry.summary,
             "options": {
@@ -203,21 +210,28 @@ def list_components(what: Annotated[Listed, typer.Argument(show_default=False)],
     table = Table("kind", "name", "what it is", "options", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         options = ", ".join(f"{name}={value}" for name, value in row["options"].items())
-        table.add_row(row["kind"], f"[bold]{row['name']}[/bold]", row["summary"], options)
+        table.add_row(row["family"] or row["kind"], f"[bold]{row['name']}[/bold]", row["summary"], options)
     _console().print(table)
 
 
-@app.command(epilog="Example: mmdistill compare runs/first runs/second")
+@app.command(epilog="Example: mmdistill compare runs/first runs/second --markdown comparison.md")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...", show_default=False)],
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="File to write the table to, as Markdown.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put finished runs side by side."""
+    """Rank the students of finished runs on validation, with test score, gain, time and size beside it."""
+    from mmdistill.files import write_text
     from mmdistill.report.compare import compare as compare_runs
     from mmdistill.run.folder import find_run
 
     comparison = compare_runs([find_run(path).path for path in runs])
     _console().print(comparison)
+    if markdown is not None:
+        write_text(markdown, comparison.to_markdown())
+        print(f"Wrote {markdown}")
     if as_json:
         _print_json(comparison.to_json())
 

@@ -7,9 +7,8 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.models import OptionInfo
@@ -18,17 +17,11 @@ from mmdistill import catalog
 from mmdistill.cli import app
 from mmdistill.recipe import Recipe
 from mmdistill.recipe.document import parse_document
-from mmdistill.recipe.schema import merge
+from tests.docs.pages import ROOT, blocks, laid_over
 
-ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide.md"
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/README.md")])
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -56,17 +49,6 @@ def own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_parts"]:
         del sys.modules[name]
-
-
-def laid_over(base: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole recipe with a fragment of the guide laid over it, as a reader would."""
-    base = dict(base)
-    if "students" in part:
-        del base["student"]
-    teacher = part.get("teacher", {})
-    if "run" in teacher or "encoders" in teacher:
-        del base["teacher"]
-    return merge(base, part)
 
 
 @pytest.mark.usefixtures("own_parts")

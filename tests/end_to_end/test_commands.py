@@ -52,7 +52,21 @@ def test_check_finds_errors_without_training(mmdistill: Command, recipe_file: Pa
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("what", ["losses", "fusions", "encoders", "tasks", "samples"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "losses",
+        "transforms",
+        "sample-weights",
+        "adapters",
+        "combinations",
+        "policies",
+        "fusions",
+        "encoders",
+        "tasks",
+        "samples",
+    ],
+)
 def test_list_shows_what_a_recipe_can_name(mmdistill: Command, what: str) -> None:
     listed = json.loads(mmdistill("list", what, "--json").stdout.splitlines()[-1])
     assert listed

@@ -1,64 +1,15 @@
-"""Pages of what a recipe can name: losses, fusions, tasks, encoders, column types, optimizers and schedules."""
+"""Pages of what a recipe can name beside losses: fusions, tasks, encoders, column types, optimizers and schedules."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from docs_pages.docstrings import Source, signature_block, source_of, to_markdown, without_arguments
+from docs_pages.docstrings import source_of, without_arguments
 from docs_pages.markdown import code, fenced, link, page, table
 from docs_pages.options import flow, options_section, plain
+from docs_pages.references import source_line
 from mmdistill import catalog
 from mmdistill.catalog import Entry
-from mmdistill.losses.entry import LossEntry
-
-ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = {
-    "logits": "Losses between logits",
-    "features": "Losses between features",
-    "relations": "Losses between relations of rows",
-    "contrastive": "Contrastive losses",
-    "modalities": "Losses between modalities",
-}
-EQUALITY = {
-    "zero": "the loss is zero",
-    "minimum": "the loss has its minimum, which is not zero",
-    "none": "nothing in particular: it also depends on other inputs",
-}
-
-
-def loss_page(entry: LossEntry) -> str:
-    """A loss: what it is, equation, facts, how a recipe and Python name it, options, function."""
-    name = entry.target.partition(":")[2]
-    function = source_of(f"{entry.target.partition(':')[0]}:{entry.name}")
-    facts = [
-        ("source", _paper(entry.paper)),
-        ("family", entry.family),
-        ("needs", ", ".join(map(code, entry.needs))),
-        ("uses when given", ", ".join(map(code, entry.accepts)) or "nothing else"),
-        ("typical weight", entry.typical_weight),
-        ("where student and teacher agree", EQUALITY[entry.equality]),
-        ("sequences", "(B, L, C) with a mask as well as (B, C)" if entry.sequences else "rows only, (B, C)"),
-        ("over a batch", "weighted mean of one value a row" if entry.by_row else "compares the rows of the batch"),
-    ]
-    parts = [
-        f"# {code(entry.name)}", entry.summary, fenced(entry.equation, "math"), table(("", ""), facts),
-        "## In a recipe", fenced(f"distill:\n  losses:\n    - {_short(entry, weight=1)}", "yaml"),
-        "## Options", options_section(entry.options, 3),
-        "## In Python",
-    ]  # fmt: skip
-    keywords = ", ".join(f"{key}={value!r}" for key, value in _defaults(entry).items())
-    parts.append(
-        fenced(
-            f"from mmdistill.losses import {name}\nfrom mmdistill.losses.functional import {entry.name}\n\n"
-            f"loss = {name}({keywords})  # a module: loss({', '.join(entry.needs)})",
-            "python",
-        )
-    )
-    if function is not None:
-        parts += [signature_block(function), to_markdown(function.docstring)]
-    return page(*parts, _source(source_of(entry.target)))
 
 
 def component_page(entry: Entry, example: str) -> str:
@@ -67,7 +18,7 @@ def component_page(entry: Entry, example: str) -> str:
     described = without_arguments(found.docstring) if found is not None else ""
     return page(
         f"# {code(entry.name)}", entry.summary, described, "## In a recipe", fenced(example, "yaml"),
-        "## Options", options_section(entry.options, 3), _metrics(entry), _source(found),
+        "## Options", options_section(entry.options, 3), _metrics(entry), source_line(found),
     )  # fmt: skip
 
 
@@ -82,18 +33,9 @@ def task_page(entry: Entry) -> str:
 
 
 def index_page(title: str, introduction: str, entries: Sequence[Entry]) -> str:
-    """Names and summaries of one kind, by family where there are several."""
-    parts = [f"# {title}", introduction]
-    families = {entry.family for entry in entries if isinstance(entry, LossEntry)}
-    groups = {
-        heading: [entry for entry in entries if getattr(entry, "family", None) == family]
-        for family, heading in FAMILIES.items()
-        if family in families
-    } or {"": list(entries)}
-    for heading, group in groups.items():
-        rows = [_index_row(entry) for entry in group]
-        parts += [f"## {heading}" if heading else "", table(("name", "what it is", "source")[: len(rows[0])], rows)]
-    return page(*parts)
+    """Names and summaries of one kind."""
+    rows = [(link(code(entry.name), f"{entry.name}.md"), entry.summary) for entry in entries]
+    return page(f"# {title}", introduction, table(("name", "what it is"), rows))
 
 
 def columns_page() -> str:
@@ -122,7 +64,7 @@ def encoders_page() -> str:
     ]
     for kind in (kind for kind in catalog.kinds() if kind.endswith(" encoder")):
         parts.append(f"## {kind.removesuffix(' encoder').capitalize()}")
-        parts += [_small(entry) for entry in catalog.entries(kind)]
+        parts += [small(entry) for entry in catalog.entries(kind)]
     return page(*parts)
 
 
@@ -131,11 +73,11 @@ def training_page() -> str:
     parts = ["# Optimizers and schedules", "Components of `train.optimizer` and `train.schedule`."]
     for kind in ("optimizer", "schedule"):
         parts.append(f"## {kind.capitalize()}s")
-        parts += [_small(entry) for entry in catalog.entries(kind)]
+        parts += [small(entry) for entry in catalog.entries(kind)]
     return page(*parts)
 
 
-def _small(entry: Entry) -> str:
+def small(entry: Entry) -> str:
     """A component under a heading of its own on a common page."""
     found = source_of(entry.target)
     # The docstring of a class describes a component; that of a function that builds one only names it.
@@ -145,11 +87,6 @@ def _small(entry: Entry) -> str:
     return page(
         f"### {code(entry.name)}", _sentence(entry.summary), described, extra, options_section(entry.options, 5)
     )
-
-
-def _index_row(entry: Entry) -> tuple[str, ...]:
-    named = (link(code(entry.name), f"{entry.name}.md"), entry.summary)
-    return (*named, _paper(entry.paper)) if isinstance(entry, LossEntry) else named
 
 
 def _metrics(entry: Entry) -> str:
@@ -179,20 +116,8 @@ def _short(entry: Entry, key: str = "name", **more: object) -> str:
     return flow({key: entry.name, **more, **_defaults(entry)})
 
 
-def _paper(text: str) -> str:
-    """A reference whose arXiv number leads to the paper."""
-    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
-
-
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _source(source: Source | None) -> str:
-    if source is None:
-        return ""
-    path = source.path.resolve().relative_to(ROOT).as_posix()
-    return f"Source: {link(code(path), f'../../{path}')}"
-
-
-__all__ = ["columns_page", "encoders_page", "fusion_page", "index_page", "loss_page", "task_page", "training_page"]
+__all__ = ["columns_page", "encoders_page", "fusion_page", "index_page", "small", "task_page", "training_page"]

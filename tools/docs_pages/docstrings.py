@@ -26,10 +26,12 @@ class Source:
     Args:
         path: of the file.
         node: the definition.
+        module_docstring: of the file; empty when there is none.
     """
 
     path: Path
     node: Definition
+    module_docstring: str = ""
 
     @property
     def docstring(self) -> str:
@@ -85,7 +87,7 @@ def source_of(target: str) -> Source | None:
     path, tree = _parsed(module)
     for node in tree.body:
         if isinstance(node, Definition) and node.name == name:
-            return Source(path, node)
+            return Source(path, node, ast.get_docstring(tree) or "")
     return None
 
 

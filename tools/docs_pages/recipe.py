@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from docs_pages.markdown import anchor, code, link, page, prose
 from docs_pages.options import nested_models, options_table
+from mmdistill.recipe.custom import CustomSpec
 from mmdistill.recipe.recipe import Recipe
 from mmdistill.recipe.schema import ColumnSpec, Component, LossTerm, LossWeight, TaskSpec
 
@@ -13,6 +14,8 @@ ELSEWHERE = {
     ColumnSpec: link("Settings and augmentations of every column type", "columns.md"),
     TaskSpec: link("The tasks and their options", "../tasks/README.md"),
     LossTerm: link("The losses and their options", "../losses/README.md"),
+    LossWeight: link("What the shapes give", "terms.md#weights-that-change"),
+    CustomSpec: link("Sources, paths of taps and arrays", "custom.md"),
 }
 TITLES = {LossWeight: "A weight that changes"}
 COMPONENTS = {
@@ -20,6 +23,11 @@ COMPONENTS = {
     "fusion": link("fusion", "../fusions/README.md"),
     "optimizer": link("optimizer", "training.md#optimizers"),
     "schedule": link("schedule", "training.md#schedules"),
+    "adapter": link("adapter", "terms.md#adapters"),
+    "transforms": link("transforms", "terms.md#transforms"),
+    "sample_weight": link("weights", "terms.md#sample-weights"),
+    "combine": link("combination", "policies.md#combinations"),
+    "policy": link("policy", "policies.md#policies"),
 }
 
 
