@@ -38,6 +38,7 @@ student:
 distill:
   losses:
     - {name: kd, weight: 0.9, temperature: 4.0}
+  supervised: 0.1
 seeds: [0, 1, 2]
 """
 

@@ -1,18 +1,15 @@
-"""The terminal shows the same numbers, never cut, and several runs side by side."""
+"""The terminal shows the same numbers, never cut."""
 
 from __future__ import annotations
 
 import io
-import json
 import statistics
-from pathlib import Path
 
 import pytest
-from fake_runs import VARIANTS, FakeRun, helped, hurt, no_baseline, regression, several_students
+from fake_runs import VARIANTS, helped, hurt
 from rich.console import Console
 
 from mmdistill.errors import InputError
-from mmdistill.report.compare import compare
 from mmdistill.report.terminal import results_table
 
 
@@ -61,47 +58,3 @@ def test_text_of_users_is_not_read_as_markup() -> None:
 def test_results_that_are_not_finished_are_refused() -> None:
     with pytest.raises(InputError, match="'name' is missing"):
         results_table({"format": 1})
-
-
-def test_runs_stand_side_by_side_with_every_student(tmp_path: Path) -> None:
-    makers = {"one": helped, "two": several_students, "three": no_baseline}
-    folders = [maker().write(tmp_path / name) for name, maker in makers.items()]
-    comparison = compare(folders)
-    content = json.loads(json.dumps(comparison.to_json()))
-    assert [(Path(line["folder"]).name, line["model"]) for line in content["runs"]] == [
-        ("one", "student"),
-        ("two", "student"),
-        ("two", "pair"),
-        ("three", "student"),
-    ]
-    first, last = content["runs"][0], content["runs"][-1]
-    expected = helped().results()
-    assert first["gain"] == expected["gain"]["mean"]
-    assert first["ci95"] == expected["gain"]["ci95"]
-    assert first["parameters"] == 48_210
-    assert first["verdict"] == "good"
-    assert last["gain"] is last["ci95"] is last["verdict"] is None
-    text = shown(comparison)
-    assert f"{first['score']:.3f}" in text
-    assert "+0.094" in text
-
-
-def test_runs_of_the_same_folder_name_are_told_apart_by_their_path(tmp_path: Path) -> None:
-    folders = [helped().write(tmp_path / name / "run") for name in ("a", "b")]
-    names = [row.cells[0].text for row in compare(folders).table().rows]
-    assert names == [str(folder) for folder in folders]
-
-
-def test_other_tasks_or_metrics_are_refused_with_both_named(tmp_path: Path) -> None:
-    one = helped().write(tmp_path / "one")
-    with pytest.raises(InputError, match=r"task is 'regression', and that of .*one is 'classification'"):
-        compare([one, regression().write(tmp_path / "two")])
-    with pytest.raises(InputError, match=r"primary metric is 'macro_f1'.*'accuracy'"):
-        compare([one, FakeRun(primary="macro_f1").write(tmp_path / "three")])
-
-
-def test_comparing_nothing_or_an_unfinished_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run to compare"):
-        compare([])
-    with pytest.raises(InputError, match="not a run folder"):
-        compare([tmp_path])

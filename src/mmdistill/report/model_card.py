@@ -9,6 +9,7 @@ from typing import Any
 
 from mmdistill.files import write_text
 from mmdistill.report import numbers
+from mmdistill.report.markdown import markdown_table, plain
 from mmdistill.report.results import Results
 from mmdistill.report.run_folder import RunFolder, read_run_folder
 from mmdistill.report.sections.comparison import comparison_table
@@ -18,7 +19,6 @@ from mmdistill.report.sections.subsets import subset_summary
 from mmdistill.report.sections.trust import calibration_summary
 from mmdistill.report.sections.verdict import verdict
 from mmdistill.report.spread import spread
-from mmdistill.report.table import Cell, Table
 
 _PIPELINES = {
     ("classification", "image"): "image-classification",
@@ -49,10 +49,10 @@ def model_card(run: RunFolder) -> str:
     said = verdict(results)
     parts = [
         f"---\n{_yaml(_front_matter(run, shown))}---",
-        f"# {_plain(results.name)}",
+        f"# {plain(results.name)}",
         _introduction(results, shown),
-        f"**{_plain(said.badge)}.** {_plain(said.sentence)}" if said.rest is None else _plain(said.sentence),
-        *[_plain(caution) for caution in said.cautions],
+        f"**{plain(said.badge)}.** {plain(said.sentence)}" if said.rest is None else plain(said.sentence),
+        *[plain(caution) for caution in said.cautions],
         f"## Results\n\n{markdown_table(comparison_table(results))}",
     ]
     gains = gains_table(results)
@@ -70,7 +70,7 @@ def model_card(run: RunFolder) -> str:
 def _front_matter(run: RunFolder, shown: str) -> dict[str, Any]:
     """The metadata. No licence is stated, since the run does not know one."""
     results = run.results
-    recipe = _recipe(run.recipe)
+    recipe = run.recipe_content
     types = _column_types(recipe)
     read = sorted({types[column] for column in results.models[shown].columns if column in types})
     tags = ["mmdistill", "knowledge-distillation", *([results.task] if results.task else []), *read]
@@ -121,9 +121,9 @@ def _metrics(results: Results, shown: str) -> list[dict[str, Any]]:
 
 def _introduction(results: Results, shown: str) -> str:
     model = results.models[shown]
-    reads = f" that reads {_plain(' + '.join(model.columns))}" if model.columns else ""
+    reads = f" that reads {plain(' + '.join(model.columns))}" if model.columns else ""
     size = f", {numbers.compact(model.parameters)} parameters" if model.parameters is not None else ""
-    task = f" for {_plain(results.task)}" if results.task else ""
+    task = f" for {plain(results.task)}" if results.task else ""
     if results.teacher is None or shown == results.teacher:
         return f"A model{task}{reads}{size}, made with mmdistill."
     teacher = results.models[results.teacher]
@@ -161,7 +161,7 @@ def _limits(results: Results, shown: str) -> str:
     if results.data is not None and results.data.skipped:
         limits.append(f"{numbers.count(results.data.skipped)} rows could not be read and were left out.")
     limits.append("A student may repeat the errors and the bias of its teacher and of the data.")
-    return "\n".join(f"- {_plain(limit)}" for limit in limits)
+    return "\n".join(f"- {plain(limit)}" for limit in limits)
 
 
 def _origin(run: RunFolder) -> str:
@@ -173,43 +173,6 @@ def _origin(run: RunFolder) -> str:
     if fingerprint := run.data.get("fingerprint"):
         lines.append(f"Fingerprint of the prepared rows: `{fingerprint}`")
     return "\n\n".join(lines)
-
-
-def markdown_table(table: Table) -> str:
-    """A table of results in Markdown; the text of users is escaped."""
-    headings = [f"{column.title} {column.direction}".strip() for column in table.columns]
-    lines = [
-        _markdown_line([_plain(heading) for heading in headings]),
-        _markdown_line([":--" if index == 0 or each.text else "--:" for index, each in enumerate(table.columns)]),
-        *[_markdown_line([_markdown_cell(cell) for cell in row.cells]) for row in table.rows],
-    ]
-    notes = f"\n\n{_plain(' '.join(table.notes))}" if table.notes else ""
-    return "\n".join(lines) + notes
-
-
-def _markdown_line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown_cell(cell: Cell) -> str:
-    note = f"({cell.note})" if cell.note else ""
-    return _plain(" ".join(part for part in (cell.text, cell.spread, note) if part))
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML leave as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
-
-
-def _recipe(text: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _column_types(recipe: dict[str, Any]) -> dict[str, str]:

@@ -126,6 +126,7 @@ class Gain(Part):
     ci95: tuple[Number, Number] | None = None
     p_value: Number = None
     seeds: int | list[int] = 0
+    resamples: int | None = None
     verdict: str = ""
     compared_with: str = "baseline"
 
@@ -157,7 +158,10 @@ class SplitSize(Part):
 
 
 class DataSummary(Part):
-    """The rows behind a run. `missing[column][split]` counts absent cells; `skipped` rows could not be read."""
+    """The rows behind a run. `missing[column][split]` counts absent cells; `skipped` rows could not be read.
+
+    `identity` holds digests: of the `table`, and of the row numbers that are `held_out` for validation and test.
+    """
 
     rows: int | None = None
     splits: dict[str, SplitSize] = {}
@@ -166,6 +170,7 @@ class DataSummary(Part):
     skipped: int = 0
     skipped_rows: list[dict[str, Any]] = []
     dropped: int = 0
+    identity: dict[str, str] = {}
 
 
 class Results(Part):

@@ -70,6 +70,18 @@ class RunFolder:
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def recipe_content(self) -> dict[str, Any]:
+        """`recipe.yaml` as plain values; empty when it is missing or damaged."""
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            content = YAML(typ="safe", pure=True).load(self.recipe)
+        except YAMLError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
 
 def read_run_folder(path: Path) -> RunFolder:
     """Read a finished run folder.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import styles
 from mmdistill.report.results import Gain, Results
-from mmdistill.report.sections.verdict import tone_of
+from mmdistill.report.sections.verdict import Tone, tone_of
 from mmdistill.report.table import Cell, Column, Row, Table
 
-_VERDICTS = {"good": "helped", "bad": "hurt", "unclear": "no clear difference"}
+VERDICTS: dict[Tone, str] = {"good": "helped", "bad": "hurt", "unclear": "no clear difference"}
 
 
 def paired(results: Results, gain: Gain) -> list[tuple[int, float, float]]:
@@ -56,7 +56,7 @@ def gains_table(results: Results) -> Table | None:
 
 def _row(results: Results, gain: Gain) -> Row:
     tone = tone_of(gain)
-    verdict = _VERDICTS[tone] if gain.interval else "no interval, no claim"
+    verdict = VERDICTS[tone] if gain.interval else "no interval, no claim"
     return Row(
         [
             Cell(results.label(gain.student)),
