@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from mmdistill import catalog
 from mmdistill.recipe.recipe import Recipe
