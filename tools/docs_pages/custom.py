@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs_pages.docstrings import source_of
-from docs_pages.markdown import code, fenced, page, prose, table
+from docs_pages.markdown import code, fenced, page, table
 from docs_pages.options import options_section
 from mmdistill.recipe.custom import SOURCES, CustomSpec
 
@@ -44,7 +44,7 @@ def custom_page() -> str:
         table(("key", ""), [(code(name), SOURCE_NOTES[name]) for name in SOURCES]),
         "## Paths of taps",
         "A tap is an output of a module anywhere in the model, taken while the model runs:",
-        fenced(prose(language), "text"),
+        fenced(language, "text"),
         "A path that does not exist is an error that names the nearest one.",
         "## Arrays",
         "What `inputs` can name as `<column>.<array>`, by the type of the column; a bare column stands for its "

@@ -37,8 +37,12 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def prose(text: str) -> str:
-    """A sentence of a source as Markdown: what stands in angle brackets is text, not HTML."""
-    return re.sub(r"<(?=[A-Za-z/])", r"\\<", text)
+    """A sentence of a source as Markdown: what stands in angle brackets is text, not HTML, and code stays as it is."""
+    return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)|<(?=[A-Za-z/])", _escaped, text, flags=re.DOTALL)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found.group() if found.group(1) else "\\<"
 
 
 def page(*parts: str) -> str:

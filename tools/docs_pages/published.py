@@ -142,7 +142,11 @@ PUBLISHED: dict[str, Published] = {
     "simkd__feature__s1d": Published(
         "DefangChen/SimKD", "SimKD(s_n, t_n, factor) + nn.MSELoss", remark="Behind the projector of the source."
     ),
-    "vid__single_layer__s1d": Published("HobbitLong/RepDistiller", "VIDLoss"),
+    "vid__single_layer__s1d": Published(
+        "HobbitLong/RepDistiller",
+        "VIDLoss",
+        remark="Another port (mdistiller) does not train the variances; ours does.",
+    ),
     "catkd__cat_loss__s1d": Published("GzyAftermath/CAT-KD", "CAT_loss"),
     "catkd__binarized__s1d": Published("GzyAftermath/CAT-KD", "CAT_KD.forward_train (IF_BINARIZE)", {"binarise": True}),
     "hidden_state__textbrewer_hidden_mse__s1d": Published("airaria/TextBrewer", "hid_mse_loss"),

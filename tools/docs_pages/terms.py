@@ -8,7 +8,7 @@ from typing import get_args
 
 from docs_pages.docstrings import source_of, without_arguments
 from docs_pages.markdown import code, fenced, link, page, prose, table
-from docs_pages.options import flow, options_section
+from docs_pages.options import flow, options_table
 from docs_pages.references import linked
 from mmdistill import catalog
 from mmdistill.catalog import Entry
@@ -17,6 +17,12 @@ from mmdistill.losses.transforms.catalog import TransformEntry
 from mmdistill.recipe.loss_weight import LossWeight, WeightShape
 
 STEPS = 1000
+LINKS = {
+    "LossTerm": link("terms", "recipe.md#distilllosses"),
+    "LossWeight": link("a weight that changes", "recipe.md#a-weight-that-changes"),
+}
+TELLING = ("sample weight", "combination")
+"""Kinds of which the code that is named describes the component, and does not only make it."""
 
 
 def terms_page() -> str:
@@ -76,7 +82,7 @@ def policies_page() -> str:
 def _group(title: str, kind: str, introduction: str, example: str) -> list[str]:
     """All components of one kind."""
     entries = catalog.entries(kind)
-    sections = [page(f"### {code(one.name)}", *_described(one), options_section(one.options, 5)) for one in entries]
+    sections = [page(f"### {code(one.name)}", *_described(one), options_table(one.options, LINKS)) for one in entries]
     return [f"## {title}", introduction, fenced(example, "yaml"), *sections]
 
 
@@ -88,10 +94,10 @@ def _described(entry: Entry) -> list[str]:
         facts = [("source", linked(entry.paper)), ("when to use it", entry.when), ("cost of a step", entry.cost)]
         return [*parts, fenced(entry.equation, "math"), table(("", ""), facts)]
     found = source_of(entry.target)
-    if found is None:
+    if found is None or entry.kind == "policy":
         return parts
     described = without_arguments(found.docstring)
-    parts += [described] * (described not in parts)
+    parts += [described] * (entry.kind in TELLING and described not in parts)
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(found.module_docstring))
     sources = [paragraph for paragraph in paragraphs[1:] if "arXiv" in paragraph]
     return [*parts, *(f"Source: {linked(prose(' '.join(paragraph.split())))}" for paragraph in sources)]
