@@ -13,8 +13,9 @@ from mmdistill.distill.objective import Objective, Term
 from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError
 from mmdistill.tasks.cross_entropy import CrossEntropy
+from mmdistill.training.group import Participant, group_phase
 from mmdistill.training.term_gradients import term_gradient_norms
-from tests.training.standins import Memory, Model, new_model
+from tests.training.standins import Memory, Model, new_model, spec
 
 
 def factors(balance: GradientBalance, *weights: float) -> list[float]:
@@ -104,6 +105,19 @@ def test_the_balance_is_saved_with_the_objective() -> None:
     again = objective(True)
     again.load_state_dict(aim.state_dict())
     torch.testing.assert_close(step(model, again, 1).total, step(model, aim, 1).total)
+
+
+def test_every_model_of_a_group_is_told_of_its_own_terms() -> None:
+    models, aims = [new_model(seed) for seed in (1, 2)], [objective(True), objective(True)]
+    group = {
+        name: Participant(model, aim, (other,))
+        for name, other, model, aim in zip(("a", "b"), ("b", "a"), models, aims, strict=True)
+    }
+    phase = group_phase("peers", group, spec())
+    phase.step(Memory().batch(torch.arange(8)), 0)
+    assert phase.observe is not None
+    phase.observe(torch.tensor([1.0, 2.0, 3.0, 4.0]), 0)
+    assert [aim.balance.norms.tolist() for aim in aims if aim.balance is not None] == [[1, 4], [3, 8]]
 
 
 def test_without_balance_nothing_is_kept() -> None:
