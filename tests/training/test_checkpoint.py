@@ -121,7 +121,9 @@ def test_the_teacher_is_not_in_the_checkpoint(tmp_path: Path) -> None:
     killed.train(tmp_path)
     modules = torch.load(tmp_path / FILE_NAME, weights_only=True)["state"]["modules"]
     assert set(modules) == {"model", "objective"}
-    assert {"terms.0.loss.mean", "terms.0.adapters.student_features.0.project.0.weight", "balance.norms"} <= set(modules["objective"])
+    assert {"terms.0.loss.mean", "terms.0.adapters.student_features.0.project.0.weight", "balance.norms"} <= set(
+        modules["objective"]
+    )
     assert not any("teacher" in name for module in modules.values() for name in module)
 
 
