@@ -1,4 +1,5 @@
-"""Write the tables of measured results between their markers in README.md, README.zh-CN.md and docs/article.md.
+"""Write the tables of measured results between their markers: README.md, README.zh-CN.md, docs/article.md and
+docs/comparison.md.
 
     python tools/make_results.py [--runs runs]
 
@@ -15,6 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmdistill import catalog
+from mmdistill.losses.entry import LossEntry
+from mmdistill.report import numbers
+from mmdistill.report.compare import Comparison, compare
+from mmdistill.report.objectives import SUPERVISED
+from mmdistill.report.ranking import Entrant
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = {
     "demo": "make demo",
@@ -29,6 +37,8 @@ ARTICLE = {
 }
 ENGLISH = ["command", "student reads", "metric", "teacher", "student", "baseline", "gain (95 % interval)", "parameters"]
 CHINESE = ["命令", "学生读取", "指标", "教师", "学生", "基线", "增益（95 % 区间）", "参数量之比"]
+COMPARED = "av_digits_losses"
+KINDS = ["what is compared", "students", "helped", "hurt", "no clear difference", "best on validation", "median"]
 TEXTBOOK = ["what is learnt", "teacher", "student", "baseline", "gain in points (95 % interval)", "verdict"]
 
 
@@ -67,6 +77,52 @@ def article_rows(runs: Path) -> list[list[str]]:
     return rows
 
 
+def kind_of(student: Entrant) -> str:
+    """What the loss of a student compares, by what the catalog says of it."""
+    name = next(loss for loss in student.objective if loss != SUPERVISED).partition(" ")[0]
+    entry = catalog.get("loss", name)
+    assert isinstance(entry, LossEntry)
+    if "target" in entry.needs:
+        return "logits of the rows with a target"
+    kinds = {argument.rpartition("_")[2] for argument in entry.needs}
+    if kinds & {"maps", "stages"}:
+        return "maps"
+    if "features" in kinds:
+        # Losses that take any two widths compare rows with each other, unless they bring a regressor of their own.
+        return "features" if entry.equal_widths or entry.family == "features" else "relations of features"
+    return "logits of every row"
+
+
+def kind_rows(comparison: Comparison) -> list[list[str]]:
+    """A line for every kind of loss, the best median validation score first; verdicts are the adjusted ones."""
+    kinds: dict[str, list[Entrant]] = {}
+    for student in comparison.students:
+        kinds.setdefault(kind_of(student), []).append(student)
+    lines = []
+    for kind, students in kinds.items():
+        verdicts = [student.verdict_adjusted for student in students]
+        scores = [student.validation.mean for student in students if student.validation]
+        counts = [str(verdicts.count(word)) for word in ("helped", "hurt", "no clear difference")]
+        best, median = max(scores), statistics.median(scores)
+        lines.append((median, [kind, str(len(students)), *counts, numbers.score(best), numbers.score(median)]))
+    return [line for _, line in sorted(lines, key=lambda one: one[0], reverse=True)]
+
+
+def machine(comparison: Comparison) -> str:
+    """Where and how long the run took, as it noted itself."""
+    (run,) = comparison.runs
+    known, spent = run.environment, run.results.seconds
+    teacher, evaluation, whole = (
+        numbers.duration(seconds) for seconds in (spent["teacher"], spent["evaluation"], sum(spent.values()))
+    )
+    return (
+        f"Measured with mmdistill {run.results.version} and PyTorch {known['versions']['torch']} on a machine with "
+        f"{known['cpu_count']} cores ({known['processor']}, {known['platform'].split('-')[0]}), of which the run used "
+        f"{known['threads']}: {whole} from preparation to the last score, {teacher} of them for the teacher and "
+        f"{evaluation} for the evaluation."
+    )
+
+
 def read(runs: Path, name: str) -> dict[str, Any]:
     """The results of a run; empty when it was not made."""
     path = runs / name / "results.json"
@@ -101,6 +157,12 @@ def main() -> None:
     put(ROOT / "README.md", "results", markdown(ENGLISH, examples))
     put(ROOT / "README.zh-CN.md", "results", markdown(CHINESE, examples))
     put(ROOT / "docs" / "article.md", "article", markdown(TEXTBOOK, article))
+    if read(runs, COMPARED):
+        compared = compare([runs / COMPARED])
+        page = ROOT / "docs" / "comparison.md"
+        put(page, "ranking", compared.to_markdown().rstrip())
+        put(page, "kinds", markdown(KINDS, kind_rows(compared)))
+        put(page, "machine", machine(compared))
 
 
 if __name__ == "__main__":
