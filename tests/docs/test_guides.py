@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,41 @@ def test_the_python_of_custom_models_runs(tmp_path: Path, monkeypatch: pytest.Mo
     printed = capsys.readouterr().out
     assert "{'logits': (10,), 'fused': (16,), 'image.maps': (16, 4, 4)}" in printed
     assert "Did you mean 'head'" in printed
-    _own_student_is_built()
 
 
-def _own_student_is_built() -> None:
-    """The factory of the page makes the student of its recipe."""
+BUILT = [0, 1, 4, 5]
+"""Recipes of the page whose models need neither a file nor a factory that it does not show."""
+
+
+@pytest.mark.parametrize("number", BUILT)
+def test_models_of_custom_models_are_built_and_their_losses_fit(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="models need mmdistill[train]")
+    pytest.importorskip("timm", reason="the extra backbones is not installed")
+    pytest.importorskip("transformers", reason="the extra backbones is not installed")
+    from mmdistill.distill.build import build_objective
     from mmdistill.models.custom.build import build_custom
-    from tests.models.features import image
+    from mmdistill.models.multimodal import build_model
+    from mmdistill.tasks.cross_entropy import CrossEntropy
+    from tests.models.features import image, text
 
-    custom = whole_recipes(DOCS / "custom_models.md")[0].students["student"].custom
-    assert custom is not None
-    assert build_custom(custom, {"image": image(size=16)}, {"digit": 10}, seed=0).taps["image.maps"] == (8, 4, 4)
+    page = DOCS / "custom_models.md"
+    (nets,) = [block for block in blocks(page, "python") if block.startswith("# my_nets.py")]
+    (tmp_path / "my_nets.py").write_text(nets, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
+    recipe, known = whole_recipes(page)[number], {"image": image(size=16), "note": text("note")}
+
+    def built(spec: Any) -> Any:
+        infos = {column: known[column] for column in recipe.columns_of(spec)}
+        if spec.custom is None:
+            return build_model(spec, infos, {"digit": 10}, seed=0)
+        return build_custom(spec.custom, infos, {"digit": 10}, seed=0)
+
+    teacher, student = built(recipe.teachers["teacher"]), built(recipe.students["student"])
+    losses = {"digit": CrossEntropy()}
+    objective = build_objective(
+        losses, recipe.distill, student_taps=student.taps, teacher_taps=teacher.taps, total_steps=10
+    )
+    assert len(objective.terms) == len(recipe.distill.losses)
