@@ -89,7 +89,9 @@ def main() -> int:
     from mmdistill.run import run
 
     try:
-        recipe = Recipe.load(RECIPE, [f"data.table={TABLE}", *given.keys])
+        # Relative where it can be, so that the run folder names no folder of this machine.
+        table = TABLE.relative_to(Path.cwd()) if TABLE.is_relative_to(Path.cwd()) else TABLE
+        recipe = Recipe.load(RECIPE, [f"data.table={table}", *given.keys])
         finished = run(recipe, root=given.runs, overwrite=given.overwrite)
     except MMDistillError as error:
         print(f"Error: {error}", file=sys.stderr)
