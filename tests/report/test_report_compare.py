@@ -95,7 +95,7 @@ class TestRanking:
     def test_teachers_and_baselines_stand_apart(self, tmp_path: Path) -> None:
         comparison = compare([several_students().write(tmp_path / "run")])
         rows = comparison.table().rows
-        assert [row.cells[0].text for row in rows] == ["1. pair", "2. student", "teacher", "baseline", "pair-baseline"]
+        assert [row.cells[0].text for row in rows] == ["1.\u00a0pair", "2.\u00a0student", "teacher", "baseline", "pair-baseline"]
         assert [row.quiet for row in rows] == [False, False, True, True, True]
 
     def test_a_run_without_students_shows_its_teacher(self, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ class TestRuns:
     def test_runs_of_the_same_folder_name_are_told_apart_by_their_path(self, tmp_path: Path) -> None:
         folders = [helped().write(tmp_path / name / "run") for name in ("a", "b")]
         names = [row.cells[0].text for row in compare(folders).table().rows[:2]]
-        assert names == [f"1. {folder}/student" for folder in folders]
+        assert names == [f"1.\u00a0{folder}/student" for folder in folders]
 
     def test_a_run_that_is_named_twice_is_compared_once(self, tmp_path: Path) -> None:
         folder = helped().write(tmp_path / "run")

@@ -62,7 +62,7 @@ class Comparison:
 
     def _row(self, entrant: Entrant) -> Row:
         model, gain = entrant.model, entrant.gain
-        place = "" if entrant.rank is None else f"{entrant.rank}. "
+        place = "" if entrant.rank is None else f"{entrant.rank}.\u00a0"  # stays on one line with the name
         time, latency = entrant.train_seconds, model.latency_ms.get("batch_1")
         stands = entrant.verdict == entrant.verdict_adjusted or entrant.verdict_adjusted is None
         cells = [
