@@ -39,6 +39,8 @@ ENGLISH = ["command", "student reads", "metric", "teacher", "student", "baseline
 CHINESE = ["命令", "学生读取", "指标", "教师", "学生", "基线", "增益（95 % 区间）", "参数量之比"]
 COMPARED = "av_digits_losses"
 KINDS = ["what is compared", "students", "helped", "hurt", "no clear difference", "best on validation", "median"]
+NORM = "gradient_norm"
+WEAK = 0.1
 TEXTBOOK = ["what is learnt", "teacher", "student", "baseline", "gain in points (95 % interval)", "verdict"]
 
 
@@ -108,6 +110,29 @@ def kind_rows(comparison: Comparison) -> list[list[str]]:
     return [line for _, line in sorted(lines, key=lambda one: one[0], reverse=True)]
 
 
+def gradients(comparison: Comparison) -> str:
+    """The students whose loss on the teacher hardly pulls, by the gradient norms that their runs logged."""
+    ratios = {student.name: ratio for student in comparison.students if (ratio := gradient_ratio(student)) is not None}
+    weak = sorted((name for name in ratios if ratios[name] < WEAK), key=lambda name: ratios[name])
+    listed = ", ".join(f"`{name}` {ratios[name]:.2g}" for name in weak)
+    return (
+        f"Norm of the gradient of the loss on the teacher over that of the loss on the targets, each with its weight, "
+        f"median over training, where it is below {WEAK}: {listed or 'none'}."
+    )
+
+
+def gradient_ratio(student: Entrant) -> float | None:
+    """Median over training and seeds of the distillation term's gradient norm over the supervised one's."""
+    ratios = []
+    for history in student.run.histories.get(student.name, {}).values():
+        norms = {name: values for name, values in history.columns.items() if name.endswith(f"/{NORM}")}
+        supervised = norms.pop(f"{SUPERVISED}/{NORM}", None)
+        if supervised and len(norms) == 1:
+            (term,) = norms.values()
+            ratios += [own / other for own, other in zip(term, supervised, strict=True) if own >= 0 and other > 0]
+    return statistics.median(ratios) if ratios else None
+
+
 def machine(comparison: Comparison) -> str:
     """Where and how long the run took, as it noted itself."""
     (run,) = comparison.runs
@@ -162,6 +187,7 @@ def main() -> None:
         page = ROOT / "docs" / "comparison.md"
         put(page, "ranking", compared.to_markdown().rstrip())
         put(page, "kinds", markdown(KINDS, kind_rows(compared)))
+        put(page, "gradients", gradients(compared))
         put(page, "machine", machine(compared))
 
 

@@ -71,6 +71,16 @@ def run(tmp_path: Path) -> Path:
     students = {name: {"distill": {"supervised": 1.0, "losses": [{"name": name}]}} for name in LOSSES}
     for name, content in (("results", results), ("environment", environment)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    for name, norm in (("kd", 2.0), ("at", 0.01)):
+        history = tmp_path / name / "seed-0" / "history.csv"
+        history.parent.mkdir(parents=True)
+        lines = [
+            f"epoch,{name},supervised/gradient_norm,{name}/gradient_norm",
+            "1,3,1,",
+            f"2,3,2,{norm}",
+            f"3,3,1,{norm}",
+        ]
+        history.write_text("\n".join([*lines, f"4,3,4,{norm}"]), encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(json.dumps({"students": students}), encoding="utf-8")
     return tmp_path
 
@@ -84,6 +94,13 @@ def test_a_line_for_every_kind_the_best_median_first(script: ModuleType, run: Pa
     assert [line[0] for line in lines] == list(dict.fromkeys(LOSSES.values()))
     assert lines[0] == ["logits of every row", "1", "1", "0", "0", "0.900", "0.900"]
     assert lines[2] == ["features", "2", "0", "0", "2", "0.700", "0.650"]
+
+
+def test_a_loss_that_hardly_pulls_is_named_with_its_share_of_the_gradient(script: ModuleType, run: Path) -> None:
+    ratios = {student.name: script.gradient_ratio(student) for student in compare([run]).students}
+    assert ratios["kd"] == 1.0
+    assert ratios["dkd"] is None
+    assert "below 0.1: `at` 0.005." in script.gradients(compare([run]))
 
 
 def test_the_machine_is_told_with_the_time_that_it_took(script: ModuleType, run: Path) -> None:
