@@ -40,7 +40,18 @@ def test_a_teacher_that_nothing_is_called() -> None:
         ({"a": {"distill": {"policy": "co_trained", "signals": {"store": True}}}}, "cannot be stored"),
         ({"a": {"distill": {"policy": "mutual", "stages": [{"share": 1}]}}}, "do not go together"),
         ({"a": {"distill": {"stages": [{"share": 0.5}, {"share": 0.4}]}}}, "sum up to 0.9, not to 1"),
+        (
+            {"a": {"distill": {"stages": [{"share": 0.5}, {"share": 0.5}]}, "train": {"epochs": 1}}},
+            "2 stages and 1 epoch",
+        ),
         ({"a": {"head": "teacher", "distill": {"policy": "mutual"}}}, "one frozen teacher"),
+        (
+            {
+                name: {"distill": {"policy": "mutual"}, "train": {"epochs": number}}
+                for number, name in enumerate("ab", 1)
+            },
+            "'a' and 'b' learn from each other in one training, and their `train` differs",
+        ),
         ({"a": {"distill": {"policy": "mutua"}}}, "Did you mean 'mutual'"),
         ({"a": {"distill": {"combine": {"name": "fixed"}}}}, "weights"),
         ({"teacher": {}}, "taken by another folder"),
@@ -71,3 +82,20 @@ def test_a_custom_model_has_one_source_and_columns_that_exist(data: dict[str, An
     assert "no column 'imag'" in refusal(data, a={"custom": {"timm": "resnet18", "inputs": {"x": "imag.values"}}})
     assert "An ONNX file cannot be trained" in refusal(data, a={"custom": {"onnx": "m.onnx"}})
     assert "not encoders and custom" in refusal(data, a={**SOUND, "custom": {"timm": "resnet18"}})
+
+
+@pytest.mark.parametrize("policy", ["mutual", "own_past", "co_trained"])
+def test_a_control_has_a_teacher_that_does_not_change(data: dict[str, Any], policy: str) -> None:
+    data["teacher"]["control"] = True
+    assert f"and 'a' has '{policy}'" in refusal(data, a={**SOUND, "distill": {"policy": policy}})
+
+
+def test_a_custom_student_has_no_control(data: dict[str, Any]) -> None:
+    data["teacher"]["control"] = True
+    assert "'a' is a custom model" in refusal(data, a={"factory": "package.module:function"})
+
+
+@pytest.mark.parametrize("source", [{"onnx": "m.onnx"}, {"program": "m.pt2"}])
+def test_what_only_gives_signals_cannot_learn_along(data: dict[str, Any], source: dict[str, str]) -> None:
+    data["teacher"] = {"trained": True, "custom": source}
+    assert "cannot learn along" in refusal(data, a={**SOUND, "distill": {"policy": "co_trained"}})

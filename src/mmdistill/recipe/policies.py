@@ -60,7 +60,14 @@ def _bad_controls(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(at, what, "Remove `control`, or give the recipe one teacher with `encoders`")
             continue
         for student_name, student in recipe.students.items():
-            if not set(student.encoders) < set(teacher.encoders):
+            policy = _policy(recipe, student)
+            if policy != "frozen":
+                what = f"A control learns from a teacher that does not change, and {student_name!r} has {policy!r}"
+                yield Problem(at, what, "Remove `control`, or keep the policy `frozen`")
+            elif student.custom is not None:
+                what = f"The control teacher has the teacher's encoders of the student's columns, and {student_name!r}"
+                yield Problem(at, f"{what} is a custom model", "Remove `control`, or make the student of encoders")
+            elif not set(student.encoders) < set(teacher.encoders):
                 yield Problem(
                     at,
                     f"The student {student_name!r} reads all that the teacher reads: a control teacher would be the "
@@ -82,6 +89,9 @@ def bad_policies(recipe: Recipe) -> Iterator[Problem]:
             if len(teachers) != 1:
                 what = f"One teacher is trained along, and {name!r} learns from {len(teachers)}"
                 yield Problem((*at, "teacher"), what, "Name one")
+            for teacher in (one for one in teachers if _cannot_learn(recipe, one)):
+                what = f"The teacher {teacher!r} gives signals and cannot learn along"
+                yield Problem((*at, "teacher"), what, "Choose the policy `frozen`, or a teacher that can be trained")
         if policy != "frozen" and distill.signals.store:
             what = f"Under the policy {policy!r} the teacher changes at every step, so its signals cannot be stored"
             yield Problem(("distill", "signals", "store"), what, "Leave it out")
@@ -93,10 +103,32 @@ def bad_policies(recipe: Recipe) -> Iterator[Problem]:
         if student.head == "teacher" and student.custom is not None:
             what = "A custom model has a head of its own"
             yield Problem((*at, "head"), what, "Remove `head`, or make the student of encoders")
+    yield from _peers_apart(recipe)
+
+
+def _cannot_learn(recipe: Recipe, teacher: str) -> bool:
+    """Whether a model is a saved program or an ONNX file."""
+    custom = recipe.teachers[teacher].custom if teacher in recipe.teachers else None
+    return custom is not None and custom.source in ("program", "onnx")
+
+
+def _peers_apart(recipe: Recipe) -> Iterator[Problem]:
+    """Peers are trained in one training, beside baselines of the same settings, so all must want the same."""
+    peers = [name for name, student in recipe.students.items() if _policy(recipe, student) == "mutual"]
+    for name in peers[1:]:
+        if recipe.train_for(recipe.students[name]) != recipe.train_for(recipe.students[peers[0]]):
+            what = f"{peers[0]!r} and {name!r} learn from each other in one training, and their `train` differs"
+            yield Problem(("students", name, "train"), what, "Give every peer the same settings")
 
 
 def bad_stages(recipe: Recipe) -> Iterator[Problem]:
-    """Shares that are not a whole training."""
+    """Shares that are not a whole training, and trainings that are too short for their stages."""
+    for name, student in recipe.students.items():
+        stages, epochs = recipe.distill_for(student).stages, recipe.train_for(student).epochs
+        if epochs < len(stages):
+            at: KeyPath = ("students", name, "distill") if student.distill else ("distill",)
+            what = f"There are {len(stages)} stages and {epochs} epochs"
+            yield Problem((*at, "stages"), what, "Give every stage an epoch: raise train.epochs")
     own = [(("students", name, "distill"), student.distill) for name, student in recipe.students.items()]
     for at, distill in [(("distill",), recipe.distill), *own]:
         if distill is None or not distill.stages:
