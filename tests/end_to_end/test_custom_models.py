@@ -116,3 +116,28 @@ def test_an_unknown_factory_is_named(data: dict[str, Any], tmp_path: Path) -> No
     data["student"] = {"factory": "my_scales:scale"}
     with pytest.raises(InputError, match=r"scale.*'scales'"):
         run(data, tmp_path)
+
+
+def test_what_a_factory_has_frozen_stays_frozen_when_the_teacher_learns_along(
+    data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = "\n\ndef frozen(width: int = 8) -> nn.Module:\n    model = Scales(width)\n"
+    (tmp_path / "my_scales.py").write_text(f"{MODULE}{frozen}    model.body.requires_grad_(False)\n    return model\n")
+    data["teacher"] = {"custom": {**SCALES, "factory": "my_scales:frozen"}}
+    data["student"] = {"encoders": {"note": "bag"}}
+    data["distill"] = {"policy": "co_trained"}
+    folder, _ = run(data, tmp_path)
+    before, after = (load_file(folder / name / "seed-0" / "model.safetensors") for name in ("teacher", "co-trained"))
+    assert torch.equal(before["module.body.0.weight"], after["module.body.0.weight"])
+    assert not torch.equal(before["module.head.weight"], after["module.head.weight"])
+
+
+def test_a_brought_teacher_that_gives_nan_is_refused_before_anything_is_trained(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    nan = "\n\nclass Broken(Scales):\n    def forward(self, numbers: Tensor) -> Tensor:\n"
+    (tmp_path / "my_scales.py").write_text(f"{MODULE}{nan}        return super().forward(numbers) / 0 * 0\n")
+    data["teacher"] = {"trained": True, "custom": {**SCALES, "factory": "my_scales:Broken"}}
+    data["student"] = {"encoders": {"note": "bag"}}
+    with pytest.raises(InputError, match="'logits' of the teacher 'teacher' are NaN or infinite"):
+        run(data, tmp_path)

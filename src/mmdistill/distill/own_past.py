@@ -6,7 +6,7 @@ Tarvainen, Valpola, "Mean Teachers Are Better Role Models", NIPS 2017, arXiv:170
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,11 +28,12 @@ class OwnPast(nn.Module):
         taps: outputs wanted.
         decay: share of the average kept at each step, at most (1 + step) / (10 + step), so that the first weights are
             forgotten soon.
+        columns: the columns that it reads, where a row may lack all of them.
     """
 
-    def __init__(self, model: nn.Module, taps: Iterable[str], decay: float) -> None:
+    def __init__(self, model: nn.Module, taps: Iterable[str], decay: float, columns: Collection[str] = ()) -> None:
         super().__init__()
-        self.teacher = LiveTeacher(copy.deepcopy(model), taps)
+        self.teacher = LiveTeacher(copy.deepcopy(model), taps, columns)
         self.decay = decay
 
     def forward(self, batch: TensorDict) -> dict[str, Tensor]:
@@ -45,7 +46,8 @@ class OwnPast(nn.Module):
         """Move towards the model after its optimiser step number `step`, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         mine, theirs = self.teacher.model.state_dict(keep_vars=True), model.state_dict(keep_vars=True)
-        averaged = [name for name, value in theirs.items() if value.is_floating_point()]
+        once = {id(value): name for name, value in mine.items()}.values()  # tied weights have several names
+        averaged = [name for name in once if theirs[name].is_floating_point()]
         torch._foreach_lerp_([mine[name].data for name in averaged], [theirs[name].data for name in averaged], share)
-        for name in theirs.keys() - set(averaged):  # counters, such as the batches that a norm has seen
+        for name in set(once).difference(averaged):  # counters, such as the batches that a norm has seen
             mine[name].copy_(theirs[name])

@@ -74,9 +74,14 @@ class LiveTeacher(nn.Module):
                 raise InputError(f"The teacher has no tap {tap!r}", where="distill", fix=nearest(tap, list(outputs)))
             said[tap] = outputs[tap].detach()
         if self.columns:
-            flags = [batch["present"][column] for column in self.columns]
-            said[PRESENT] = torch.stack(flags).any(dim=0) if len(flags) > 1 else flags[0]
+            said[PRESENT] = rows_seen(batch, self.columns)
         return said
+
+
+def rows_seen(batch: TensorDict, columns: Collection[str]) -> Tensor:
+    """Bool (B,): the rows that have any of the columns, of which there is at least one."""
+    flags: list[Tensor] = [batch["present"][column] for column in columns]
+    return torch.stack(flags).any(dim=0) if len(flags) > 1 else flags[0]
 
 
 class StoredTeacher:

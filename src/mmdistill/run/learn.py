@@ -9,16 +9,17 @@ from tensordict import TensorDict
 
 from mmdistill.data.loader import Loader
 from mmdistill.distill.objective import Objective
-from mmdistill.distill.several import SeveralTeachers
+from mmdistill.distill.several import side_by_side
 from mmdistill.distill.signals import LiveTeacher
 from mmdistill.distill.store import weights_digest
+from mmdistill.errors import InputError
 from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.recipe.schema import StopSpec, TrainSpec
 from mmdistill.run.card import model_card
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.rows import feature_names, train_loader, training_rows
-from mmdistill.run.staged import learn_in_stages
+from mmdistill.run.staged import frozen, learn_in_stages
 from mmdistill.run.teaching import (
     Models,
     check_signals,
@@ -26,6 +27,7 @@ from mmdistill.run.teaching import (
     lengths,
     make_objective,
     make_signals,
+    partly_seen,
     taps_of_teachers,
 )
 from mmdistill.run.together import learn_together
@@ -103,10 +105,11 @@ def _learn_at_once(
 
 def rehearse(shop: Workshop) -> None:
     """The first step of every student, with teachers that may have learnt nothing yet, so that an objective that does
-    not fit its teachers is refused before they are trained. Nothing is kept.
+    not fit its teachers is refused before they are trained, and so is a stage that freezes what is not there. Nothing
+    is kept.
 
     Raises:
-        InputError: when an objective does not fit.
+        InputError: when an objective does not fit, or a teacher gives NaN.
     """
     for planned in shop.plan.models:
         seed = planned.seeds[0]
@@ -117,17 +120,29 @@ def rehearse(shop: Workshop) -> None:
         teachers = {name: as_it_is(shop, name, seed).to(shop.device) for name in planned.teachers} or {"past": model}
         check_signals(shop, planned, train, {name: teachers[name] for name in planned.finished_teachers})
         batch = next(train_loader(shop, planned, train, feature_names(model, teachers), seed).batches(0))
-        for distill in planned.distill.in_stages():
+        stages = planned.distill.stages
+        for number, distill in enumerate(planned.distill.in_stages()):
             objective = make_objective(shop, planned, seed, model, teachers, 1, 1, distill=distill, scored=False)
-            _first_step(objective.to(shop.device), batch, model, teachers)
+            _first_step(shop, objective.to(shop.device), batch, model, teachers)
+            if stages:
+                with frozen(model, objective, stages[number].freeze, f"distill.stages[{number}].freeze"):
+                    pass
 
 
 @torch.no_grad()
-def _first_step(objective: Objective, batch: TensorDict, model: AnyModel, teachers: Models) -> None:
-    live = {name: LiveTeacher(teachers[name], taps) for name, taps in taps_of_teachers(objective, teachers).items()}
-    signals = next(iter(live.values())) if len(live) == 1 else SeveralTeachers(live)
-    said = signals(batch)
-    objective(batch, model(batch["features"], batch["present"]), said, 0)
+def _first_step(shop: Workshop, objective: Objective, batch: TensorDict, model: AnyModel, teachers: Models) -> None:
+    said = {}
+    for name, taps in taps_of_teachers(objective, teachers).items():
+        said[name] = LiveTeacher(teachers[name], taps, partly_seen(shop, teachers[name]))(batch)
+        for tap, value in said[name].items():
+            if not bool(value.isfinite().all()):
+                raise InputError(
+                    f"The {tap!r} of the teacher {name!r} are NaN or infinite",
+                    where="distill",
+                    fix="Look at its weights, and at what it makes of these rows",
+                )
+    signals = next(iter(said.values())) if len(said) == 1 else side_by_side(said)
+    objective(batch, model(batch["features"], batch["present"]), signals, 0)
 
 
 def as_it_is(shop: Workshop, name: str, seed: int) -> AnyModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,8 @@ def learn_in_stages(
         if (home / DONE).exists():
             _restore(home, model, objective)
         else:
-            frozen = freeze(model, objective, stage.freeze, f"distill.stages[{number}].freeze")
-            result = _learn_stage(shop, planned, seed, own, model, teachers, loader, objective, home)
-            for parameter in frozen:
-                parameter.requires_grad_(True)
+            with frozen(model, objective, stage.freeze, f"distill.stages[{number}].freeze"):
+                result = _learn_stage(shop, planned, seed, own, model, teachers, loader, objective, home)
             _keep(home, model, objective, result)
         results.append(read_json(home / DONE))
         learnt = objective
@@ -150,26 +149,30 @@ def carry_over(learnt: Objective, following: Objective) -> None:
             term.load_state_dict(state)
 
 
-def freeze(model: nn.Module, objective: Objective, paths: list[str], where: str) -> list[nn.Parameter]:
-    """Let parts of the model, or of the losses (`terms.<name>`), learn nothing.
-
-    Returns:
-        The parameters that were learning until now.
+@contextmanager
+def frozen(model: nn.Module, objective: Objective, paths: list[str], where: str) -> Iterator[None]:
+    """Parts of the model, or of the losses (`terms.<name>`), learn nothing inside.
 
     Raises:
-        InputError: when there is no such part.
+        InputError: when there is no such part, or nothing is left that learns.
     """
     parts = {**dict(model.named_modules()), **{f"terms.{term.name}": term for term in objective.terms}}
-    frozen: list[nn.Parameter] = []
+    held: list[nn.Parameter] = []
     for path in paths:
         if path not in parts or not path:
             raise InputError(
                 f"The student has no part {path!r}", where=where, fix=nearest(path, [one for one in parts if one])
             )
-        frozen += [parameter for parameter in parts[path].parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    return frozen
+        held += [parameter for parameter in parts[path].parameters() if parameter.requires_grad]
+    try:
+        for parameter in held:
+            parameter.requires_grad_(False)
+        if not any(one.requires_grad for module in (model, objective) for one in module.parameters()):
+            raise InputError("Nothing is left that learns in this stage", where=where, fix="Freeze fewer parts")
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def joined_history(histories: list[list[Row]]) -> list[Row]:
@@ -205,8 +208,13 @@ def _restore(home: Path, model: nn.Module, objective: Objective) -> None:
 
 
 def _tensors(model: nn.Module, objective: Objective) -> dict[str, torch.Tensor]:
+    """Every tensor once, under its first name: tied weights have several."""
     parts: Mapping[str, nn.Module] = {"model": model, "objective": objective}
-    return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
+    found: dict[int, tuple[str, torch.Tensor]] = {}
+    for part, module in parts.items():
+        for name, value in module.state_dict(keep_vars=True).items():
+            found.setdefault(id(value), (f"{part}.{name}", value))
+    return dict(found.values())
 
 
 def _together(results: list[dict[str, Any]]) -> TrainResult:

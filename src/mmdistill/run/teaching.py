@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mmdistill import catalog
 from mmdistill.distill.build import build_objective
 from mmdistill.distill.combinations.combination import BETWEEN, Classroom, Combination, Teaching, tap_of
 from mmdistill.distill.objective import Objective
@@ -112,9 +113,10 @@ def _combination(
     shop: Workshop, distill: DistillSpec, seed: int, model: AnyModel, teachers: Models, scored: bool
 ) -> Combination:
     sign = 1.0 if shop.higher_is_better else -1.0
+    wanted = catalog.get("combination", distill.combine.name).load().reads_scores
 
     def score(teacher: AnyModel) -> float | None:
-        validate = validator(shop, teacher)
+        validate = validator(shop, teacher) if wanted else None
         return None if validate is None else sign * (validate() if scored else 0.0)
 
     facts = tuple(Teaching(name, one.taps, tuple(one.columns), score(one)) for name, one in teachers.items())
@@ -134,7 +136,6 @@ def make_signals(
     sources: dict[str, Signals] = {}
     for name, taps in taps_of_teachers(objective, teachers).items():
         teacher = teachers[name]
-        flags = [shop.dataset.prepared.present[column][torch.from_numpy(rows)] for column in teacher.columns]
         sources[name] = choose_signals(
             planned.distill.signals,
             teacher,
@@ -144,9 +145,20 @@ def make_signals(
             mixup=train.mixup is not None,
             folder=shop.folder.path / "signals" / f"{name}-seed-{shop.teacher_seed(name, seed)}",
             identity={"data": shop.dataset.prepared.fingerprint},
-            present=torch.stack(flags).any(dim=0),
+            present=seen(shop, teacher),
         )
     return sources[next(iter(sources))] if len(sources) == 1 else SeveralTeachers(sources)
+
+
+def seen(shop: Workshop, model: AnyModel) -> torch.Tensor:
+    """Bool (N,), in ascending order of row numbers: which training rows have a column that a model reads."""
+    rows = torch.from_numpy(shop.dataset.train_rows(labelled_only=False))
+    return torch.stack([shop.dataset.prepared.present[column][rows] for column in model.columns]).any(dim=0)
+
+
+def partly_seen(shop: Workshop, model: AnyModel) -> tuple[str, ...]:
+    """The columns that a model reads, where a training row lacks all of them; else none."""
+    return () if bool(seen(shop, model).all()) else tuple(model.columns)
 
 
 def taps_of_teachers(objective: Objective, teachers: Iterable[str]) -> dict[str, set[str]]:

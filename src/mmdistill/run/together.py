@@ -12,7 +12,7 @@ from mmdistill.models.saving import save_model
 from mmdistill.run.card import model_card
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.rows import feature_names, train_loader
-from mmdistill.run.teaching import lengths, make_objective
+from mmdistill.run.teaching import lengths, make_objective, partly_seen
 from mmdistill.run.workshop import Workshop, new_model, validator
 from mmdistill.training.checkpoint import remove_checkpoint
 from mmdistill.training.group import Participant, group_phase
@@ -69,8 +69,7 @@ def _first_weights(shop: Workshop, planned: PlannedModel, seed: int) -> AnyModel
     """A new model, or the trained one that it starts from."""
     if planned.starts_from is None:
         return new_model(shop, planned, seed)
-    model = shop.trained(planned.starts_from, shop.teacher_seed(planned.starts_from, seed))[0]
-    return model.requires_grad_(True)
+    return shop.trained(planned.starts_from, shop.teacher_seed(planned.starts_from, seed))[0]
 
 
 def _participant(
@@ -79,11 +78,11 @@ def _participant(
     model = models[planned.name]
     teachers = {name: models[name] for name in planned.teachers} or {"past": model}
     objective = make_objective(shop, planned, seed, model, teachers, *steps, scored=False)
-    past = None
+    columns, past = partly_seen(shop, model), None
     if not planned.teachers:
         assert planned.distill is not None
-        past = OwnPast(model, objective.teacher_taps, planned.distill.policy.options("policy").decay)
-    return Participant(model, objective, planned.teachers, past, planned.spec.modality_dropout)
+        past = OwnPast(model, objective.teacher_taps, planned.distill.policy.options("policy").decay, columns)
+    return Participant(model, objective, planned.teachers, past, planned.spec.modality_dropout, columns)
 
 
 def _mean_score(shop: Workshop, students: list[AnyModel]) -> Callable[[], float] | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmdistill.distill.objective import Objective
 from mmdistill.distill.own_past import OwnPast
 from mmdistill.distill.several import side_by_side
+from mmdistill.distill.signals import PRESENT, rows_seen
 from mmdistill.distill.terms import Terms
 from mmdistill.recipe.schema import TrainSpec
 from mmdistill.training.optimizers import make_optimizer
@@ -32,6 +33,7 @@ class Participant:
             `<participant>:<tap>` where there are several.
         teachers: names of those participants.
         past: the average of its own weights, where that teaches it instead.
+        columns: the columns that it reads, where a row may lack all of them: what it says of such a row does not count.
         modality_dropout: chance, per row and column, that the model is not shown the column.
     """
 
@@ -40,6 +42,7 @@ class Participant:
     teachers: tuple[str, ...] = ()
     past: OwnPast | None = None
     modality_dropout: float = 0.0
+    columns: tuple[str, ...] = ()
 
 
 def group_phase(
@@ -53,7 +56,8 @@ def group_phase(
 ) -> Phase:
     """The phase of models that teach each other, or of one that its own past teaches.
 
-    Every model runs once a step; what the others hear of it carries no gradient. The terms of participant `a` are
+    Every model runs once a step; what the others hear of it carries no gradient. Each has an optimiser of its own, so
+    that the gradient of one is not clipped for that of another. The terms of participant `a` are
     called `a/<term>` where there are several.
 
     Args:
@@ -64,14 +68,7 @@ def group_phase(
         seed: of the modality dropout.
         device: where the modules are moved to before the optimiser is made.
     """
-    modules = nn.ModuleDict(
-        {
-            f"{who}-{part}": module
-            for who, one in participants.items()
-            for part, module in (("model", one.model), ("objective", one.objective), ("past", one.past))
-            if module is not None
-        }
-    ).to(device)
+    parts_of = {who: _modules(who, one).to(device) for who, one in participants.items()}
     see = {who: sight(one.model, one.modality_dropout, always_present, seed) for who, one in participants.items()}
     alone = len(participants) == 1
     sizes: dict[str, int] = {}
@@ -80,7 +77,8 @@ def group_phase(
         outputs = {who: look(batch, index) for who, look in see.items()}
         parts: dict[str, Tensor] = {}
         for who, one in participants.items():
-            said = one.past(batch) if one.past is not None else heard(one.teachers, outputs)
+            teachers = {teacher: participants[teacher].columns for teacher in one.teachers}
+            said = one.past(batch) if one.past is not None else heard(teachers, outputs, batch)
             terms = one.objective(batch, outputs[who], said, index)
             sizes[who] = len(terms.parts)
             parts |= {term if alone else f"{who}/{term}": value for term, value in terms.parts.items()}
@@ -95,14 +93,30 @@ def group_phase(
         for one, own in zip(participants.values(), norms.split([sizes[who] for who in participants]), strict=True):
             one.objective.observe(own, number)
 
-    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
+    optimizers = {who: make_optimizer(own, train.optimizer, train.learning_rate) for who, own in parts_of.items()}
+    modules = {name: module for own in parts_of.values() for name, module in own.items()}
     balanced = any(one.objective.balance is not None for one in participants.values())
-    return Phase(
-        name, dict(modules.items()), {"all": optimizer}, step, after_step, observe=observe if balanced else None
-    )
+    return Phase(name, modules, optimizers, step, after_step, observe=observe if balanced else None)
 
 
-def heard(teachers: Collection[str], outputs: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """What the named participants have just said, without gradient."""
+def _modules(who: str, one: Participant) -> nn.ModuleDict:
+    """What a participant trains, and what it remembers."""
+    parts = (("model", one.model), ("objective", one.objective), ("past", one.past))
+    return nn.ModuleDict({f"{who}-{part}": module for part, module in parts if module is not None})
+
+
+def heard(
+    teachers: Mapping[str, Collection[str]], outputs: Mapping[str, Mapping[str, Tensor]], batch: TensorDict
+) -> dict[str, Tensor]:
+    """What participants have just said, without gradient.
+
+    Args:
+        teachers: name → its columns, where a row may lack all of them.
+        outputs: of every participant.
+        batch: of the loader.
+    """
     said = {who: {tap: value.detach() for tap, value in outputs[who].items()} for who in teachers}
+    for who, columns in teachers.items():
+        if columns:
+            said[who][PRESENT] = rows_seen(batch, columns)
     return next(iter(said.values())) if len(said) == 1 else side_by_side(said)

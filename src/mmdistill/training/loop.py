@@ -152,7 +152,7 @@ class _Loop:
         self.journal, self.selection, self.interruption, self.progress = journal, selection, interruption, progress
         for module in phase.modules.values():
             module.to(accelerator.device)
-        self.parameters = phase.parameters()
+        self.parameters, self.owned = phase.parameters(), phase.parameters_of_each()
         self.term_gradients = TermGradients(phase, train.log_every, scaled=accelerator.scaler is not None)
         self.batches = len(loader)
         self.total_steps = total_steps(self.batches, train)
@@ -217,10 +217,7 @@ class _Loop:
             torch._foreach_mul_(self.gradients(), self.train.batch_size / self.rows_in_group)
             self.rows_in_group = 0
         if self.train.clip_norm is not None or self.norm_is_due():
-            norm = torch.nn.utils.get_total_norm(self.gradients())
-            self.journal.record.add_gradient_norm(norm)
-            if self.train.clip_norm is not None:
-                torch.nn.utils.clip_grads_with_norm_(self.parameters, self.train.clip_norm, norm)
+            self.journal.record.add_gradient_norm(self.clip())
         for optimizer in optimizers:
             if scaler is None:
                 optimizer.step()
@@ -231,6 +228,15 @@ class _Loop:
             scaler.update()
         self.state.step += 1
         self.phase.after_step(self.state.step)
+
+    def clip(self) -> Tensor:
+        """Clip the gradient of what each optimiser trains, if it is to be clipped; gives the norm of all before."""
+        groups = [own for own in self.owned if any(parameter.grad is not None for parameter in own)]
+        norms = [torch.nn.utils.get_total_norm([one.grad for one in own if one.grad is not None]) for own in groups]
+        if self.train.clip_norm is not None:
+            for own, norm in zip(groups, norms, strict=True):
+                torch.nn.utils.clip_grads_with_norm_(own, self.train.clip_norm, norm)
+        return norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
 
     def gradients(self) -> list[Tensor]:
         """The gradients that the last backward passes left."""

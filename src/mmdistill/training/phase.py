@@ -52,13 +52,14 @@ class Phase:
 
     def parameters(self) -> list[Tensor]:
         """What the optimisers train, each once."""
-        seen = {
-            id(parameter): parameter
+        return list({id(parameter): parameter for own in self.parameters_of_each() for parameter in own}.values())
+
+    def parameters_of_each(self) -> list[list[Tensor]]:
+        """What each of the optimisers trains."""
+        return [
+            [parameter for group in optimizer.param_groups for parameter in group["params"]]
             for optimizer in self.optimizers.values()
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        }
-        return list(seen.values())
+        ]
 
     def tensors(self) -> Iterator[Tensor]:
         """All parameters and buffers of the modules."""

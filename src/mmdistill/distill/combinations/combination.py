@@ -30,7 +30,7 @@ class Teaching:
         name: of the teacher.
         taps: its taps with their shapes per row.
         columns: that it reads.
-        score: on the validation rows, positive when better; None where nothing was validated.
+        score: on the validation rows, higher when better; None where nothing was validated.
     """
 
     name: str
@@ -81,6 +81,9 @@ class Combination(nn.Module):
     Raises:
         InputError: when the teachers do not have the same outputs.
     """
+
+    reads_scores = False
+    """Whether the teachers' validation scores count; where they do not, they need not be known."""
 
     def __init__(self, classroom: Classroom, options: Any) -> None:
         super().__init__()

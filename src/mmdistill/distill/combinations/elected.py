@@ -27,6 +27,7 @@ class Elected(Combination):
         InputError: when no teacher reads a column of the student, or scores are missing.
     """
 
+    reads_scores = True
     shares: Tensor
 
     def __init__(self, classroom: Classroom, options: Any) -> None:

@@ -77,6 +77,8 @@ class ByValidation(_Constant):
         InputError: when a teacher has no such score.
     """
 
+    reads_scores = True
+
     def constant_weights(self) -> Tensor:
         """(K,), summing up to 1."""
         scores = []
