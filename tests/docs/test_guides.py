@@ -32,7 +32,7 @@ def test_every_objective_fits_its_models(number: int) -> None:
     torch = pytest.importorskip("torch", reason="models need mmdistill[train]")
     from mmdistill.distill.build import build_objective
     from mmdistill.models.multimodal import build_model
-    from mmdistill.run.staged import freeze
+    from mmdistill.run.staged import frozen
     from mmdistill.tasks.cross_entropy import CrossEntropy
     from tests.models.features import image, log_mel
 
@@ -60,7 +60,8 @@ def test_every_objective_fits_its_models(number: int) -> None:
         )
         assert len(objective.terms) == len(distill.losses)
         for stage in recipe.distill.stages[number : number + 1]:
-            freeze(student, objective, stage.freeze, "freeze")
+            with frozen(student, objective, stage.freeze, "freeze"):
+                pass
 
 
 def test_the_python_of_custom_models_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -95,7 +95,13 @@ class TestRanking:
     def test_teachers_and_baselines_stand_apart(self, tmp_path: Path) -> None:
         comparison = compare([several_students().write(tmp_path / "run")])
         rows = comparison.table().rows
-        assert [row.cells[0].text for row in rows] == ["1.\u00a0pair", "2.\u00a0student", "teacher", "baseline", "pair-baseline"]
+        assert [row.cells[0].text for row in rows] == [
+            "1.\u00a0pair",
+            "2.\u00a0student",
+            "teacher",
+            "baseline",
+            "pair-baseline",
+        ]
         assert [row.quiet for row in rows] == [False, False, True, True, True]
 
     def test_a_run_without_students_shows_its_teacher(self, tmp_path: Path) -> None:
