@@ -342,3 +342,12 @@ def test_outputs_are_reordered_and_weights_are_not_touched() -> None:
     torch.testing.assert_close(model(batch())["logits"], before)
     torch.testing.assert_close(module.state_dict(), weights)
     assert model.orders() == {"logits": [0, 1, 2]}
+
+
+def test_a_model_that_fails_on_an_example_is_told_with_what_it_was_given() -> None:
+    model = wrap(Net(), inputs={"x": "x"}, example={"x": torch.rand(4, 5)})
+    with pytest.raises(
+        InputError, match=r"forward\(x: x\.values\): The model fails on a small batch: Runtime"
+    ) as caught:
+        _ = model.taps
+    assert caught.value.__cause__ is not None, "the traceback of the model's own code is kept"

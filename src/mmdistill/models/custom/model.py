@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.data.features import FeatureInfo
-from mmdistill.errors import InputError
+from mmdistill.errors import InputError, MMDistillError
 from mmdistill.models.column_modules import ColumnModules
 from mmdistill.models.custom.arguments import MASK, PRESENT, Argument, check_arrays, signature_of
 from mmdistill.models.custom.recorder import Recorder, chosen_argument
@@ -248,7 +248,17 @@ class Watched(nn.Module):
         Raises:
             InputError: see `CustomModel.taps`.
         """
-        outputs = self.model._taps_of(features, None, watching=True)
+        try:
+            outputs = self.model._taps_of(features, None, watching=True)
+        except MMDistillError:
+            raise
+        except Exception as error:  # of code that is not ours
+            given = {argument.name: (argument.column, argument.array) for argument in self.model.arguments}
+            raise InputError(
+                f"The model fails on a small batch: {type(error).__name__}: {_first_line(error)}",
+                where=f"forward({', '.join(f'{name}: {column}.{array}' for name, (column, array) in given.items())})",
+                fix="Look at what its arguments are given (`inputs`), and at the shapes that it expects",
+            ) from error
         rows = len(_any_array(features))
         for tap, value in outputs.items():
             if value.dim() == 0 or len(value) != rows:
@@ -258,6 +268,10 @@ class Watched(nn.Module):
                     fix="Name an output whose first axis is the batch",
                 )
         return outputs
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _of_whole(output: Any, arguments: Mapping[str, Any], tap: str, path: TapPath) -> Any:
