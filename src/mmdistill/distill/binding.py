@@ -122,10 +122,12 @@ class Binder:
             what = f"The loss asks for {name!r}, and the {side} has several that it could be: {', '.join(found)}"
             raise InputError(what, where=self._where, fix=f"Name one with taps.{side}")
         wanted = missing[0] if missing else what
+        hint = nearest(wanted, list(taps))
+        hint = f"{hint} " if hint.endswith("?") else ""  # all that are known are listed anyway
         raise InputError(
             f"The loss asks for {name!r}, and the {side} has no tap {wanted!r}",
             where=self._where,
-            fix=f"{nearest(wanted, list(taps))} Set taps.{side} to one of its taps; there {_listed(taps)}",
+            fix=f"{hint}Set taps.{side} to one of its taps; there {_listed(taps)}",
         )
 
     def _taps(self, parameter: inspect.Parameter, side: Side) -> tuple[str, ...]:
