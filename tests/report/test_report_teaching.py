@@ -50,7 +50,7 @@ def test_only_models_with_several_terms_are_taught(tmp_path: Path) -> None:
     [
         (0.5, "Every term had its share of the gradient"),
         (0.004, "For Student (sound) the term kd was dead: it never had more than 0.4 % of the gradient."),
-        (0.0, "The term kd never reached the weights of Student (sound)."),
+        (0.0, "For Student (sound) the term kd had no gradient whenever that was measured"),
         (40.0, "For Student (sound) the term kd had 97.6 % of the gradient: the others hardly counted."),
     ],
 )

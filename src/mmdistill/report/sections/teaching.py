@@ -62,7 +62,10 @@ def teaching_summary(run: RunFolder) -> str:
         for term, share in gradient_shares(run.histories[name], terms).items():
             assert share is not None
             if share.highest == 0:
-                said.append(f"The term {term} never reached the weights of {run.results.label(name)}.")
+                said.append(
+                    f"For {run.results.label(name)} the term {term} had no gradient whenever that was measured: it "
+                    "does not reach the weights, or its own weight was still zero."
+                )
             elif share.highest < DEAD:
                 said.append(
                     f"For {run.results.label(name)} the term {term} was dead: it never had more than "
