@@ -64,3 +64,33 @@ def test_tied_weights_follow_once() -> None:
         first.weight.add_(1)
     past.follow(model, step=1000)
     torch.testing.assert_close(past.teacher.model.state_dict()["0.weight"], before + 0.1)
+
+
+def test_what_is_left_behind_keeps_its_last_state() -> None:
+    """An objective may remember every row of the data: only the models are put back to their best epoch."""
+    models = {"one": new_model(0), "two": new_model(1)}
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate() -> float:
+        seen.append({name: next(model.parameters()).detach().clone() for name, model in models.items()})
+        return -float(len(seen))
+
+    def step(batch: Any, index: int) -> Terms:
+        target = batch["target"]["label"]
+        losses = {name: F.cross_entropy(model(batch["features"])["logits"], target) for name, model in models.items()}
+        return Terms.sum(losses)
+
+    optimizers = {name: torch.optim.SGD(model.parameters(), 0.1) for name, model in models.items()}
+    phase = Phase("together", models, optimizers, step, left_behind=("two",))
+    fit(
+        phase,
+        Memory(),
+        spec(epochs=3),
+        accelerator=make_accelerator(ComputeSpec(device="cpu")),
+        seed=0,
+        validate=validate,
+    )
+    assert len(seen) == 3
+    assert torch.equal(next(models["one"].parameters()), seen[0]["one"])
+    assert torch.equal(next(models["two"].parameters()), seen[-1]["two"])
+    assert not torch.equal(seen[0]["two"], seen[-1]["two"])

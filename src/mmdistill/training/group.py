@@ -96,7 +96,8 @@ def group_phase(
     optimizers = {who: make_optimizer(own, train.optimizer, train.learning_rate) for who, own in parts_of.items()}
     modules = {name: module for own in parts_of.values() for name, module in own.items()}
     balanced = any(one.objective.balance is not None for one in participants.values())
-    return Phase(name, modules, optimizers, step, after_step, observe=observe if balanced else None)
+    left = [f"{who}-{part}" for who in participants for part in ("objective", "past")]
+    return Phase(name, modules, optimizers, step, after_step, observe if balanced else None, left)
 
 
 def _modules(who: str, one: Participant) -> nn.ModuleDict:

@@ -109,7 +109,8 @@ def fit(
     ):
         record = Record(record_capacity(train), skips_overflow=accelerator.scaler is not None)
         journal = Journal(record, folder, track, progress)
-        selection = Selection(phase.modules, higher_is_better=higher_is_better, keep=train.select == "best")
+        kept = {one: module for one, module in phase.modules.items() if one not in phase.left_behind}
+        selection = Selection(kept, higher_is_better=higher_is_better, keep=train.select == "best")
         loop = _Loop(phase, loader, train, accelerator, journal, selection, interruption, progress)
         loop.folder, loop.validate = folder, validate
         loop.last_step = min(loop.total_steps, max_steps or loop.total_steps)

@@ -41,6 +41,8 @@ class Phase:
         after_step: called after each optimiser step with its number, counted from 1.
         observe: told, now and then, the gradient norm of each of the terms that `step` gave and the number of the step,
             counted from 0; None where nothing depends on them.
+        left_behind: names of modules that are of no use once training is over: an objective, whose memory of rows may
+            be far larger than the model. They keep their last state, whichever epoch the others are put back to.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Phase:
     step: Step
     after_step: Callable[[int], None] = nothing
     observe: Callable[[Tensor, int], None] | None = None
+    left_behind: Collection[str] = ()
 
     def parameters(self) -> list[Tensor]:
         """What the optimisers train, each once."""
@@ -105,7 +108,14 @@ def student_phase(
 
     optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
     observe = objective.observe if objective.balance is not None else None
-    return Phase(name, {"model": model, "objective": objective}, {"all": optimizer}, step, observe=observe)
+    return Phase(
+        name,
+        {"model": model, "objective": objective},
+        {"all": optimizer},
+        step,
+        observe=observe,
+        left_behind=("objective",),
+    )
 
 
 def sight(model: nn.Module, modality_dropout: float, always_present: Collection[str], seed: int) -> Sight:
