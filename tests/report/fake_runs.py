@@ -324,6 +324,17 @@ def several_students() -> FakeRun:
     return run
 
 
+def many_students() -> FakeRun:
+    """Twenty students of one size, as in a comparison of losses; the last is the best, the first the smallest."""
+    run = FakeRun()
+    del run.models["student"]
+    for number in range(20):
+        size = 48_210 if number else 40_000
+        run.models[f"s{number}"] = Sketch("student", 0.75 + number / 200, ["sound"], size, f"Loss {number} (sound)")
+    run.pairs = [(f"s{number}", "baseline") for number in range(20)]
+    return run
+
+
 def one_seed() -> FakeRun:
     """A single seed, and an interval that could not be computed."""
     run = FakeRun()

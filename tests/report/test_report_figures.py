@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import helped, several_students
+from fake_runs import helped, many_students, several_students
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from mmdistill.report.figures.labels import apart
 from mmdistill.report.figures.palette import DARK, LIGHT, styles
+from mmdistill.report.figures.tradeoff import worth_naming
 from mmdistill.report.results import Run, parse_results
 from mmdistill.report.sections.classes import confusion
 from mmdistill.report.sections.gains import seed_gains
 from mmdistill.report.sections.subsets import subset_scores, worst_subset
 from mmdistill.report.sections.trust import reliability
+from mmdistill.report.spread import Spread
 
 
 def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
@@ -56,6 +58,21 @@ def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
                 assert np.asarray(image.convert("L")).std() > 3, "the picture is not empty"
         else:
             assert path.read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_of_many_students_those_are_named_that_none_beats(tmp_path: Path) -> None:
+    from mmdistill.report.figures.every import write_figures
+
+    folder = many_students().write(tmp_path / "run")
+    assert "gain-seeds" not in {path.stem for path in write_figures(folder)}
+    results = parse_results(many_students().results())
+    points = {
+        name: (float(model.parameters or 1), Spread(model.runs[0].metrics["accuracy"] or 0.0, 0.0, 1))
+        for name, model in results.models.items()
+    }
+    named = worth_naming(results, points)
+    assert {"teacher", "baseline", "s0", "s19"} <= set(named)
+    assert len(named) < 8
 
 
 def test_the_same_run_gives_the_same_files(tmp_path: Path) -> None:

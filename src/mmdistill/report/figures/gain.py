@@ -11,6 +11,9 @@ from mmdistill.report.figures.plot import Plot, canvas, shortened
 from mmdistill.report.results import Gain, Results
 from mmdistill.report.sections.gains import paired, seed_gains, subject
 
+MOST_PAIRS = 12
+"""With more students than this, pairs seed by seed are a wall; the intervals show the seeds too."""
+
 
 def draw_gain(results: Results) -> list[Plot]:
     """Interval, mean and single seeds of every student's gain; beside it the pairs of scores, seed by seed."""
@@ -18,7 +21,7 @@ def draw_gain(results: Results) -> list[Plot]:
     if not gains:
         return []
     plots = [_intervals(results, gains)]
-    if any(paired(results, gain) for gain in gains):
+    if len(gains) <= MOST_PAIRS and any(paired(results, gain) for gain in gains):
         plots.append(_pairs(results, gains))
     return plots
 

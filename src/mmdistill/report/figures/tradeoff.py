@@ -12,6 +12,9 @@ from mmdistill.report.results import Results
 from mmdistill.report.spread import Spread, spread
 from mmdistill.report.table import arrow
 
+MOST_NAMES = 14
+"""More points than this are not all named: their names would cover each other."""
+
 
 def draw_tradeoff(results: Results) -> list[Plot]:
     """Score against parameters and against latency, one point a model, for the costs that at least two models have."""
@@ -59,6 +62,20 @@ def _scatter(results: Results, costs: dict[str, float | None], file: str, title:
     return Plot(file, title, text, figure)
 
 
+def worth_naming(results: Results, points: dict[str, tuple[float, Spread]]) -> list[str]:
+    """All models where there are few; else the teachers, the baselines and those that none beats in score and cost."""
+    if len(points) <= MOST_NAMES:
+        return list(points)
+    sign = -1.0 if results.higher(results.primary_metric) is False else 1.0
+    scores = {name: (cost, sign * values.mean) for name, (cost, values) in points.items()}
+
+    def beaten(name: str) -> bool:
+        cost, score = scores[name]
+        return any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in scores.values())
+
+    return [name for name in points if results.models[name].role in ("teacher", "baseline") or not beaten(name)]
+
+
 def _log_axis(axes: Axes, costs: list[float]) -> None:
     """A logarithmic axis with room for names on both sides and ticks that read as numbers."""
     low, high = min(costs), max(costs)
@@ -77,7 +94,7 @@ def _tick(value: float) -> str:
 
 def _name_points(axes: Axes, results: Results, points: dict[str, tuple[float, Spread]]) -> None:
     """Write each model's name beside its point, moved up or down where names would meet."""
-    names = list(points)
+    names = worth_naming(results, points)
     low, high = axes.get_ylim()
     heights = apart([points[name][1].mean for name in names], gap=(high - low) * 0.072)
     middle = (axes.get_xlim()[0] * axes.get_xlim()[1]) ** 0.5
