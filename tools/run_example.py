@@ -2,6 +2,7 @@
 
     python tools/run_example.py av_digits                   prepare.py, recipe.yaml, then every recipe.<variant>.yaml
     python tools/run_example.py article --variant mse       prepare.py, then recipe.mse.yaml alone
+    python tools/run_example.py clip_dual_encoder           run.py, of an example that needs no recipe
 
 Runs go to runs/<folder> and runs/<folder>-<variant> at the repository root. What is done already is not done again.
 """
@@ -50,20 +51,22 @@ def commands(name: str, variant: str = "", examples: Path = EXAMPLES) -> Iterato
     Raises:
         InputError: when there is no such example or variant; the message names the nearest one.
     """
-    known = sorted(path.parent.name for path in examples.glob("*/recipe.yaml"))
+    known = sorted({path.parent.name for file in ("recipe.yaml", "run.py") for path in examples.glob(f"*/{file}")})
     if name not in known:
         raise InputError(
             f"{name!r} is not an example" if name else "No example is named",
             fix=f"{nearest(name, known)} (make example NAME=<folder>)",
         )
     folder = examples / name
-    recipes = {"": folder / "recipe.yaml"}
+    recipes = {"": folder / "recipe.yaml"} if (folder / "recipe.yaml").exists() else {}
     recipes |= {path.name.split(".")[1]: path for path in sorted(folder.glob("recipe.*.yaml"))}
-    if variant not in recipes:
+    if variant and variant not in recipes:
         variants = [known for known in recipes if known]
         raise InputError(f"The example {name!r} has no variant {variant!r}", fix=nearest(variant, variants))
     if (folder / "prepare.py").exists():
         yield [sys.executable, str(folder / "prepare.py")]
+    if (folder / "run.py").exists() and not variant:
+        yield [sys.executable, str(folder / "run.py")]
     program = str(Path(sys.executable).with_name("mmdistill"))
     for each in [variant] if variant else recipes:
         yield [program, "run", str(recipes[each]), f"name={name}-{each}" if each else f"name={name}"]

@@ -129,6 +129,7 @@ class TestExamples:
             "many/recipe.yaml",
             "many/recipe.mse.yaml",
             "no/README.md",
+            "script/run.py",
         ):
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
@@ -151,8 +152,13 @@ class TestExamples:
     def test_an_example_without_preparation_only_runs(self, script, examples):
         assert [step[1] for step in script.commands("alone", examples=examples)] == ["run"]
 
+    def test_an_example_without_a_recipe_runs_its_script(self, script, examples):
+        assert list(script.commands("script", examples=examples)) == [[sys.executable, str(examples / "script/run.py")]]
+        with pytest.raises(InputError, match="has no variant 'mse'"):
+            list(script.commands("script", "mse", examples))
+
     @pytest.mark.parametrize(
-        ("name", "hint"), [("mani", "Did you mean 'many'"), ("", "Known: alone, many"), ("no", "Known")]
+        ("name", "hint"), [("mani", "Did you mean 'many'"), ("", "Known: alone, many, script"), ("no", "Known")]
     )
     def test_an_unknown_name_is_answered_with_known_ones(self, script, examples, name, hint):
         with pytest.raises(InputError, match=hint):
