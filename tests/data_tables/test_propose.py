@@ -89,8 +89,8 @@ def test_a_proposed_recipe_loads_and_explains_itself(tmp_path: Path) -> None:
     assert recipe.data.columns["Review_text"].source == "Review text"
     assert recipe.data.columns["tabular"].settings().numeric == ("age",)
     assert recipe.data.columns["tabular"].settings().categorical == ("colour",)
-    assert set(recipe.teacher.encoders) == {"Review_text", "tabular"}
-    assert recipe.teacher.fusion is not None
+    assert set(recipe.teachers["teacher"].encoders) == {"Review_text", "tabular"}
+    assert recipe.teachers["teacher"].fusion is not None
     (student,) = recipe.students.values()
     assert list(student.encoders) == ["Review_text"]
     for words in (
@@ -140,8 +140,8 @@ def test_media_bytes_and_vectors(tmp_path: Path) -> None:
         "flat": "vector",
     }
     assert recipe.data.columns["image"].settings().height_and_width == (12, 30)
-    assert recipe.teacher.encoders["words"].name == "transformer"
-    assert recipe.teacher.encoders["flat"].name == "mlp"
+    assert recipe.teachers["teacher"].encoders["words"].name == "transformer"
+    assert recipe.teachers["teacher"].encoders["flat"].name == "mlp"
 
 
 def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_run_compare_report_evaluate_and_predict(mmdistill: Command, recipe_file
     (run / "report.html").unlink()
     assert mmdistill("report", run).returncode == 0
     assert (run / "report.html").exists()
-    assert "animals" in mmdistill("compare", run).stdout
+    assert "Ranked on validation" in mmdistill("compare", run).stdout
     assert json.loads(mmdistill("evaluate", run, "--json").stdout.splitlines()[-1])["models"]["teacher"]
     done = mmdistill("predict", run, tmp_path / "animals.csv", "--output", "out.parquet", "--json")
     assert done.returncode == 0, done.stderr

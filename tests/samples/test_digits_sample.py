@@ -122,7 +122,7 @@ def test_hugging_face_datasets_would_know_the_columns(table):
 
 def test_the_demo_teaches_a_listener_from_a_teacher_that_also_sees_and_reads():
     recipe = Recipe.load(demo_recipe())
-    assert set(recipe.teacher.encoders) == {"image", "sound", "note"}
+    assert set(recipe.teachers["teacher"].encoders) == {"image", "sound", "note"}
     assert [set(student.encoders) for student in recipe.students.values()] == [{"sound"}]
     assert recipe.seeds == [0, 1, 2, 3, 4]
     assert recipe.data.table == "digits"

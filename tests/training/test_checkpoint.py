@@ -235,8 +235,13 @@ def test_a_second_signal_ends_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
             yield from super().batches(epoch, start)
 
-    with pytest.raises(KeyboardInterrupt):
-        train_model(new_model(), Twice(), spec())
+    # A process that was started in the background ignores SIGINT from the beginning.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_model(new_model(), Twice(), spec())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_checkpoint_every_so_many_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
