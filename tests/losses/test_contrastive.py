@@ -273,3 +273,16 @@ def test_augmented_features_need_a_known_width() -> None:
 def test_options_out_of_range_are_refused(loss: str, option: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         getattr(losses, loss)(**option)
+
+
+def test_fixed_candidates_of_tinyclip_leave_the_value_and_teach_the_anchors_alone() -> None:
+    generator = torch.Generator().manual_seed(6)
+    sides = [torch.randn(4, 3, dtype=torch.float64, generator=generator) for _ in range(4)]
+    image = sides[0].requires_grad_()
+    found = functional.tinyclip_affinity(*sides, candidates="fixed")
+    assert found.item() == functional.tinyclip_affinity(*sides).item()
+    (gradient,) = torch.autograd.grad(found, image)
+    units = [F.normalize(side) for side in sides]
+    likely = (50 * units[2] @ units[3].T).softmax(dim=1)
+    from_images = -(likely * (50 * units[0] @ units[1].T).log_softmax(dim=1)).sum(dim=1).mean() / 2
+    torch.testing.assert_close(gradient, torch.autograd.grad(from_images, image)[0])

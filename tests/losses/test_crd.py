@@ -335,3 +335,17 @@ def test_forward_before_build_says_so() -> None:
 def test_options_out_of_range_are_refused(option: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         losses.CRD(**option)
+
+
+def test_epsilon_is_added_to_the_denominators() -> None:
+    generator = torch.Generator().manual_seed(3)
+    student, teacher = (F.normalize(torch.randn(4, 3, dtype=torch.float64, generator=generator)) for _ in range(2))
+    memory = [F.normalize(torch.randn(4, 6, 3, dtype=torch.float64, generator=generator), dim=2) for _ in range(2)]
+    normalizers, share = torch.tensor([30.0, 4.0], dtype=torch.float64), 5 / 20
+    expected = torch.zeros((), dtype=torch.float64)
+    for anchor, contrast, normalizer in zip((student, teacher), reversed(memory), normalizers, strict=True):
+        score = torch.exp((contrast @ anchor[:, :, None])[..., 0] / 0.5) / normalizer
+        chance = torch.cat((score[:, :1], torch.full((4, 5), share)), dim=1) / (score + share + 0.01)
+        expected = expected - chance.log().sum() / 4
+    found = functional.crd(student, teacher, *memory, normalizers, rows=20, temperature=0.5, epsilon=0.01)
+    torch.testing.assert_close(found, expected)

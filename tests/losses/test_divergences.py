@@ -363,3 +363,20 @@ def test_masks_and_weights_of_another_shape_are_named() -> None:
 def test_an_option_out_of_its_range_is_named(name: str, option: str, value: object) -> None:
     with pytest.raises(InputError, match=option):
         getattr(losses, name)(**{option: value})
+
+
+def test_dist_with_epsilon_is_that_of_the_authors_at_high_temperatures() -> None:
+    generator = torch.Generator().manual_seed(4)
+    student, teacher = (torch.randn(5, 7, dtype=torch.float64, generator=generator) for _ in range(2))
+
+    def correlation(first: Tensor, second: Tensor) -> Tensor:
+        first, second = (side - side.mean(dim=1, keepdim=True) for side in (first, second))
+        return ((first * second).sum(dim=1) / (first.norm(dim=1) * second.norm(dim=1) + 1e-3)).mean()
+
+    ours, theirs = (logits.div(20).softmax(dim=1) for logits in (student, teacher))
+    expected = 400 * (2 - correlation(ours, theirs) - correlation(ours.T, theirs.T))
+    torch.testing.assert_close(functional.dist(student, teacher, temperature=20.0, epsilon=1e-3), expected)
+    # A row that does not count adds nothing to what the epsilon is compared with.
+    longer = [torch.cat((logits, logits[:2] + 1)) for logits in (student, teacher)]
+    weight = torch.tensor([1.0, 1, 1, 1, 1, 0, 0])
+    torch.testing.assert_close(functional.dist(*longer, weight, temperature=20.0, epsilon=1e-3), expected)

@@ -275,3 +275,20 @@ def test_shapes_that_differ_are_named(name: str) -> None:
         getattr(functional, name)(STUDENT[0], TEACHER[0])
     with pytest.raises(InputError, match=r"mask has shape \(6, 3\)"):
         getattr(functional, name)(numbers(6, 2, 8), numbers(6, 2, 8), mask=torch.ones(6, 3))
+
+
+def test_vid_starts_from_large_variances_too() -> None:
+    module = losses.VID(initial_variance=1e4, smallest_variance=1e-4)
+    module.build({"student_features": (2,), "teacher_features": (3,)})
+    torch.testing.assert_close(F.softplus(module.scale) + 1e-4, torch.full((3,), 1e4))
+
+
+def test_no_variance_of_vid_falls_below_the_smallest() -> None:
+    features, scale = torch.zeros(2, 3, dtype=torch.float64), torch.full((3,), -100.0, dtype=torch.float64)
+    found = functional.vid(features, features + 1, scale, smallest_variance=0.5)
+    assert found.item() == pytest.approx(0.5 * (1 / 0.5 + torch.tensor(0.5).log().item()))
+
+
+def test_vid_before_build_says_so() -> None:
+    with pytest.raises(InputError, match="not built yet"):
+        losses.VID()(torch.zeros(2, 3), torch.zeros(2, 3))

@@ -587,3 +587,24 @@ def test_a_batch_of_weight_zero_leaves_the_running_statistics() -> None:
     assert module(numbers(2, 3, 4, 4), torch.zeros(2)).isfinite().all()
     assert torch.equal(module.running_mean, torch.zeros(3, dtype=torch.float64))
     assert torch.equal(module.running_var, torch.ones(3, dtype=torch.float64))
+
+
+def test_at_keeps_signs_for_odd_powers_as_the_ports_do_only_when_told() -> None:
+    maps = torch.tensor([[[1.0, -2.0]], [[3.0, -1.0]]], dtype=torch.float64)
+    teacher = maps.abs()
+    assert functional.at(maps, teacher, power=3.0).item() == 0
+    # 1 and −8 of length √65 against 1 and 8, and 27 and −1 of length √730 against 27 and 1.
+    expected = ((16**2 / 65) / 2 + (2**2 / 730) / 2) / 2
+    assert functional.at(maps, teacher, power=3.0, absolute=False).item() == pytest.approx(expected)
+    assert functional.at(maps, teacher, power=2.0, absolute=False).item() == 0
+    with pytest.raises(InputError, match="have no power"):
+        functional.at(maps, teacher, power=2.5, absolute=False)
+
+
+def test_fts_attention_is_a_mean_over_channels_of_any_power() -> None:
+    generator = torch.Generator().manual_seed(2)
+    student, teacher = (torch.randn(3, 2, 4, 5, dtype=torch.float64, generator=generator) for _ in range(2))
+    for power in (1, 2, 3):
+        ours, theirs = (nn.functional.normalize((maps**power).mean(dim=1).flatten(1)) for maps in (student, teacher))
+        found = functional.ft(student, teacher, factor_form="attention", channel_power=power)
+        torch.testing.assert_close(found, (ours - theirs).abs().mean())

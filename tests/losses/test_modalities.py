@@ -494,3 +494,30 @@ def test_misa_reconstruction_and_the_errors_that_its_rivals_do_not_see() -> None
 def test_wrong_use_is_named(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_promptmm_feature_leaves_out_the_rows_that_are_furthest_apart() -> None:
+    generator = torch.Generator().manual_seed(7)
+    student, teacher = (torch.randn(10, 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    errors = ((1 - F.cosine_similarity(student, teacher)) ** 2).sort().values
+    for dropped in (0.1, 0.3, 0.55):
+        found = functional.promptmm_feature(student, teacher, dropped=dropped)
+        torch.testing.assert_close(found, errors[: int((1 - dropped) * 10)].mean())
+    weight = torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
+    alone = functional.promptmm_feature(student[2:], teacher[2:], dropped=0.25)
+    torch.testing.assert_close(functional.promptmm_feature(student, teacher, weight, dropped=0.25), alone)
+
+
+@pytest.mark.parametrize("distance", ["absolute", "squared", "cosine"])
+def test_the_graphs_distance_is_between_the_ends_of_an_edge(distance: str) -> None:
+    generator = torch.Generator().manual_seed(8)
+    columns = tuple(torch.randn(4, 3, dtype=torch.float64, generator=generator) for _ in range(2))
+    difference = columns[0] - columns[1]
+    apart = {
+        "absolute": difference.abs().sum(dim=1),
+        "squared": difference.square().sum(dim=1),
+        "cosine": 1 - F.cosine_similarity(*columns),
+    }[distance]
+    # Two equal edges: learned weights and prior of a half each.
+    found = functional.dmd_homogeneous(columns, torch.zeros(4, 2, dtype=torch.float64), distance=distance)
+    torch.testing.assert_close(found, 2 * apart.mean())

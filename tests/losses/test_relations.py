@@ -261,3 +261,31 @@ def test_shapes_that_do_not_belong_together_are_named(name: str) -> None:
 def test_options_out_of_range_are_refused(loss: str, option: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         getattr(losses, loss)(**option)
+
+
+def test_rkd_of_squares_compares_squared_distances() -> None:
+    generator = torch.Generator().manual_seed(5)
+    student, teacher = (torch.randn(5, width, dtype=torch.float64, generator=generator) for width in (3, 7))
+
+    def squares(rows: Tensor) -> Tensor:
+        found = (rows[:, None] - rows[None]).square().sum(dim=-1)
+        return found / found[found > 0].mean()
+
+    expected = F.smooth_l1_loss(squares(student), squares(teacher))
+    torch.testing.assert_close(functional.rkd_distance(student, teacher, measure="square"), expected)
+    both = functional.rkd(student, teacher, distance_weight=2.0, angle_weight=0.0, measure="square")
+    torch.testing.assert_close(both, 2 * expected)
+
+
+def test_pkts_epsilon_is_added_to_lengths_and_probabilities_in_the_codes_form() -> None:
+    generator = torch.Generator().manual_seed(5)
+    student, teacher = (torch.randn(5, width, dtype=torch.float64, generator=generator) for width in (3, 7))
+
+    def probabilities(rows: Tensor) -> Tensor:
+        rows = rows / (rows.norm(dim=1, keepdim=True) + 0.01)
+        affinity = (rows @ rows.T + 1) / 2
+        return affinity / affinity.sum(dim=1, keepdim=True)
+
+    likely, found = probabilities(teacher), probabilities(student)
+    expected = (likely * ((likely + 0.01) / (found + 0.01)).log()).mean()
+    torch.testing.assert_close(functional.pkt(student, teacher, form="code", epsilon=0.01), expected)

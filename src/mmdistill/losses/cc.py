@@ -17,7 +17,8 @@ from mmdistill.losses.families.relations import CCOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.relations import counted, mean_over_tuples, paired_rows, unit
+from mmdistill.losses.relations import counted, mean_over_tuples, paired_rows
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -67,7 +68,7 @@ def cc(
     if form == "consecutive":
         return _consecutive(student, teacher, weight)
     if normalize:
-        student, teacher = unit(student), unit(teacher)
+        student, teacher = unit_vectors(student), unit_vectors(teacher)
     difference = _correlations(student, kernel, gamma, order) - _correlations(teacher, kernel, gamma, order)
     if reduction == "mean_square":
         return mean_over_tuples(difference.square(), weight)

@@ -24,7 +24,7 @@ from mmdistill.losses.families.contrastive import CLIPKDFeatureOptions, CLIPKDGr
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.relations import unit
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 def clipkd_feature(
@@ -57,7 +57,9 @@ def clipkd_feature(
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
     check_equal_widths(student, teacher)
-    squares = sum((unit(one) - unit(other)).square() for one, other in zip(student, teacher, strict=True))
+    squares = sum(
+        (unit_vectors(one) - unit_vectors(other)).square() for one, other in zip(student, teacher, strict=True)
+    )
     assert isinstance(squares, Tensor)
     return weighted_mean(squares.sum(dim=1) if reduction == "sum" else squares.mean(dim=1), weight)
 
@@ -113,7 +115,7 @@ def _scales(
 
 
 def _unit(embeddings: Embeddings) -> Embeddings:
-    return unit(embeddings[0]), unit(embeddings[1])
+    return unit_vectors(embeddings[0]), unit_vectors(embeddings[1])
 
 
 @without_autocast

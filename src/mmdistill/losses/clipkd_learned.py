@@ -26,8 +26,9 @@ from mmdistill.losses.dual_encoders import (
 )
 from mmdistill.losses.families.contrastive import CLIPKDAugmentedOptions, CLIPKDCrossOptions, CLIPKDInteractiveOptions
 from mmdistill.losses.module import DistillationLoss, Shape
+from mmdistill.losses.parts import require_built
 from mmdistill.losses.precision import without_autocast
-from mmdistill.losses.relations import unit
+from mmdistill.losses.unit_vectors import unit_vectors
 
 Layer = Callable[[Tensor], Tensor]
 ScaleForm = Literal["exponential", "as_is"]
@@ -66,8 +67,8 @@ def clipkd_interactive(
 def _crossed(student: Embeddings, teacher: Embeddings, scale: Tensor | float, weight: Tensor | None) -> Directions:
     """Matching logits of student images with teacher texts, and of student texts with teacher images."""
     check_equal_widths(student, teacher)
-    to_text = matching_logits(unit(student[0]), unit(teacher[1]), scale, weight)
-    return to_text, matching_logits(unit(student[1]), unit(teacher[0]), scale, weight)
+    to_text = matching_logits(unit_vectors(student[0]), unit_vectors(teacher[1]), scale, weight)
+    return to_text, matching_logits(unit_vectors(student[1]), unit_vectors(teacher[0]), scale, weight)
 
 
 @without_autocast
@@ -101,7 +102,7 @@ def clipkd_cross(
         InputError: when the shapes do not belong together.
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
-    likely = both_directions((unit(teacher[0]), unit(teacher[1])), teacher_scale, weight)
+    likely = both_directions((unit_vectors(teacher[0]), unit_vectors(teacher[1])), teacher_scale, weight)
     return divergence(_crossed(student, teacher, scale, weight), likely, weight)
 
 
@@ -136,7 +137,7 @@ def clipkd_augmented(
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
     image, text = (
-        unit(fusion(torch.cat((unit(one), unit(other)), dim=1)))
+        unit_vectors(fusion(torch.cat((unit_vectors(one), unit_vectors(other)), dim=1)))
         for fusion, one, other in zip((image_fusion, text_fusion), student, teacher, strict=True)
     )
     return contrastive(both_directions((image, text), scale, weight), weight)
@@ -164,10 +165,7 @@ class _WithLearnedScale(DistillationLoss):
     """A loss with a learned factor of cosines."""
 
     scale_form: ScaleForm
-
-    def __init__(self, options: CLIPKDInteractiveOptions | None = None, **values: object) -> None:
-        super().__init__(options, **values)
-        self.scale: _LearnedScale | None = None
+    scale: _LearnedScale
 
     def make_parts(
         self,
@@ -186,11 +184,7 @@ class _WithLearnedScale(DistillationLoss):
         Raises:
             InputError: when `build` has not been called.
         """
-        if self.scale is None:
-            raise InputError(
-                f"{type(self).__name__} has no learned parts yet",
-                fix="Call `build` with the shapes of its inputs first",
-            )
+        require_built(self, "scale")
         factor: Tensor = self.scale()
         return factor
 
@@ -235,11 +229,8 @@ class CLIPKDAugmented(_WithLearnedScale):
     """`clipkd_augmented` with its learned fusion layers and scale."""
 
     options_type = CLIPKDAugmentedOptions
-
-    def __init__(self, options: CLIPKDAugmentedOptions | None = None, **values: object) -> None:
-        super().__init__(options, **values)
-        self.image_fusion: nn.Linear | None = None
-        self.text_fusion: nn.Linear | None = None
+    image_fusion: nn.Linear
+    text_fusion: nn.Linear
 
     def make_parts(
         self,
@@ -266,8 +257,6 @@ class CLIPKDAugmented(_WithLearnedScale):
     ) -> Tensor:
         """See `clipkd_augmented`."""
         scale = self.factor()
-        assert self.image_fusion is not None
-        assert self.text_fusion is not None
         sides = (student_image, student_text, teacher_image, teacher_text)
         return clipkd_augmented(*sides, self.image_fusion, self.text_fusion, scale, weight)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdistill.errors import InputError
 from mmdistill.losses.counter_random import drawn_below, mixed
-from mmdistill.losses.relations import unit
+from mmdistill.losses.unit_vectors import unit_vectors
 
 Contrast: TypeAlias = tuple[Tensor, Tensor]
 
@@ -124,7 +124,7 @@ class ContrastMemory(nn.Module):
         place = torch.where(counts, place, self.rows)
         for bank, new in ((self.student_bank, student), (self.teacher_bank, teacher)):
             old = bank[place]
-            moved = unit(momentum * old.to(new.dtype) + (1 - momentum) * new).to(bank.dtype)
+            moved = unit_vectors(momentum * old.to(new.dtype) + (1 - momentum) * new).to(bank.dtype)
             bank.index_copy_(0, place, torch.where(counts[:, None], moved, old))
         self.counter.add_(1)
 

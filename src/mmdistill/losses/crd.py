@@ -19,9 +19,11 @@ from mmdistill.errors import InputError
 from mmdistill.losses.contrast_memory import ContrastMemory
 from mmdistill.losses.families.relations import CRDOptions
 from mmdistill.losses.module import DistillationLoss, Shape
+from mmdistill.losses.parts import require_built
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.relations import counted, paired_rows, unit
+from mmdistill.losses.relations import counted, paired_rows
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -35,6 +37,7 @@ def crd(
     *,
     rows: int,
     temperature: float = 0.07,
+    epsilon: float = 0.0,
 ) -> Tensor:
     """Each side tells its row among remembered rows of the other side, by noise-contrastive estimation.
 
@@ -43,7 +46,7 @@ def crd(
     one minus it for each negative, summed, for both sides, averaged over rows.
 
     Z is N times the mean score of the first batch and receives no gradient. The authors' code adds 1e-7 to
-    denominators; here everything stays in logarithms and needs none.
+    denominators (`epsilon`); here everything stays in logarithms and needs none.
 
     Args:
         student_embedding: (B, D), of length 1; from a learned head.
@@ -55,6 +58,7 @@ def crd(
         weight: (B,) weight of each row, not negative.
         rows: N, the number of rows that negatives are drawn from.
         temperature: above 0.
+        epsilon: added to P + K / N, not negative.
 
     Returns:
         A scalar, at least 0. Typical weight: 0.8 beside 1 of the supervised loss.
@@ -67,7 +71,7 @@ def crd(
     scores = _scores(student, teacher, widen(student_contrast), widen(teacher_contrast), temperature)
     if normalizers is None:
         normalizers = batch_normalizers(scores, weight, rows)
-    return _loss(scores, normalizers, weight, rows)
+    return _loss(scores, normalizers, weight, rows, epsilon)
 
 
 def _check(student: Tensor, teacher: Tensor, student_contrast: Tensor, teacher_contrast: Tensor) -> None:
@@ -98,14 +102,19 @@ def batch_normalizers(scores: tuple[Tensor, Tensor], weight: Tensor | None, rows
     return rows * torch.stack(means)
 
 
-def _loss(scores: tuple[Tensor, Tensor], normalizers: Tensor, weight: Tensor | None, rows: int) -> Tensor:
+def _loss(
+    scores: tuple[Tensor, Tensor], normalizers: Tensor, weight: Tensor | None, rows: int, epsilon: float
+) -> Tensor:
     negatives = scores[0].shape[1] - 1
-    noise = math.log(negatives / rows)
+    share = negatives / rows
+    noise = math.log(share + epsilon)
+    # −log of (K / N) / (P + K / N + epsilon), as if epsilon were noise too, and what that leaves out.
+    rest = negatives * math.log1p(epsilon / share)
     known = torch.where(normalizers > 0, normalizers, 1).log()
     losses = []
     for side, constant in zip(scores, known.unbind(), strict=True):
         odds = side - constant - noise
-        losses.append(F.softplus(-odds[:, 0]) + F.softplus(odds[:, 1:]).sum(dim=1))
+        losses.append(F.softplus(-odds[:, 0]) + F.softplus(odds[:, 1:]).sum(dim=1) + rest)
     return weighted_mean(losses[0] + losses[1], weight)
 
 
@@ -123,14 +132,12 @@ class CRD(DistillationLoss):
     negatives: int
     temperature: float
     momentum: float
+    epsilon: float
     negatives_from: Literal["other_classes", "other_rows"]
     memory_precision: Literal["float16", "float32"]
-
-    def __init__(self, options: CRDOptions | None = None, **values: object) -> None:
-        super().__init__(options, **values)
-        self.student_head: nn.Linear | None = None
-        self.teacher_head: nn.Linear | None = None
-        self.memory: ContrastMemory | None = None
+    student_head: nn.Linear
+    teacher_head: nn.Linear
+    memory: ContrastMemory
 
     def make_parts(
         self,
@@ -172,16 +179,15 @@ class CRD(DistillationLoss):
         Raises:
             InputError: when the shapes do not belong together, or `build` has not been called.
         """
-        if self.student_head is None or self.teacher_head is None or self.memory is None:
-            raise InputError("CRD has no heads and no memory yet", fix="Call `build` with shapes and rows first")
+        require_built(self, "memory")
         features = paired_rows(student_features, teacher_features, weight)
-        student, teacher = unit(self.student_head(features[0])), unit(self.teacher_head(features[1]))
+        student, teacher = unit_vectors(self.student_head(features[0])), unit_vectors(self.teacher_head(features[1]))
         place, known = self.memory.find(row)
         weight = known.to(student.dtype) if weight is None else weight * known
         contrast = self.memory.contrast(self.memory.draw(place), student.dtype)
         scores = _scores(student, teacher, *contrast, self.temperature)
         normalizers = self.memory.fix_normalizers(batch_normalizers(scores, weight, self.memory.rows))
-        loss = _loss(scores, normalizers, weight, self.memory.rows)
+        loss = _loss(scores, normalizers, weight, self.memory.rows, self.epsilon)
         if self.training:
             self.memory.update(place, weight > 0, student.detach(), teacher.detach(), self.momentum)
         return loss

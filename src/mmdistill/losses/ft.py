@@ -35,11 +35,13 @@ def ft(
     *,
     factor_form: FactorForm = "flattened",
     power: Literal[1, 2] = 1,
+    channel_power: int = 2,
 ) -> Tensor:
     """Mean of |difference|^power between factors of norm 1, averaged over rows.
 
     The paper and the authors' code flatten a factor over channels and positions and divide it by its L2 norm.
-    RepDistiller takes the mean of the squares over channels first and so compares attention maps. The paper writes the
+    RepDistiller takes the mean of the squares (of another power, if asked) over channels first and so compares
+    attention maps. The paper writes the
     p-norm of the difference; the authors' code, which the published weight belongs to, averages over the elements, as
     it is here. The larger of two factors is average-pooled to the size of the smaller.
 
@@ -50,6 +52,7 @@ def ft(
         weight: (B,) weight of each row, not negative.
         factor_form: ``flattened`` (the paper) or ``attention`` (RepDistiller).
         power: 1 (the paper's choice) or 2.
+        channel_power: of the responses with ``attention``, at least 1; an odd one keeps their signs.
 
     Returns:
         A scalar, at least 0, and 0 where the factors agree up to a positive factor. Typical weight: 500 with
@@ -60,14 +63,15 @@ def ft(
     """
     check_maps(student_factor, teacher_factor, equal_widths=factor_form == "flattened", name="factor")
     factors = pool_to_smaller(widen(student_factor), widen(teacher_factor.detach()))
-    student, teacher = (_normalised(factor, factor_form) for factor in factors)
+    student, teacher = (_normalised(factor, factor_form, channel_power) for factor in factors)
     difference = (student - teacher).abs()
     return weighted_mean((difference if power == 1 else difference.square()).mean(dim=1), weight)
 
 
-def _normalised(factor: Tensor, form: FactorForm) -> Tensor:
+def _normalised(factor: Tensor, form: FactorForm, channel_power: int) -> Tensor:
     """(B, elements) of norm 1."""
-    return F.normalize(factor.flatten(1) if form == "flattened" else factor.square().mean(dim=1).flatten(1), dim=1)
+    compared = factor if form == "flattened" else factor.pow(channel_power).mean(dim=1)
+    return F.normalize(compared.flatten(1), dim=1)
 
 
 class Translator(nn.Module):
@@ -135,6 +139,7 @@ class FT(DistillationLoss):
     reconstruction_distance: Literal["square", "absolute"]
     factor_form: FactorForm
     power: Literal[1, 2]
+    channel_power: int
     batch_norm: bool
     paraphraser: Paraphraser
     translator: Translator
@@ -164,9 +169,15 @@ class FT(DistillationLoss):
         terms = []
         if self.factor > 0:
             translated = self.translator(student, weight)
-            terms.append(
-                self.factor * ft(translated, code, weight, factor_form=self.factor_form, power=self.power),
+            distance = ft(
+                translated,
+                code,
+                weight,
+                factor_form=self.factor_form,
+                power=self.power,
+                channel_power=self.channel_power,
             )
+            terms.append(self.factor * distance)
         if self.reconstruction > 0:
             error = self.paraphraser.decode(code) - teacher
             error = error.square() if self.reconstruction_distance == "square" else error.abs()

@@ -8,7 +8,7 @@ Detection with Privileged Modalities", ECCV 2018, arXiv:1712.00108.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.unit_vectors import unit_vectors
 
 Prior = tuple[float, ...] | None
+Distance: TypeAlias = Literal["absolute", "squared", "cosine"]
 
 
 class EdgeScores(nn.Module):
@@ -72,6 +73,7 @@ def dmd_homogeneous(
     sharpness: float = 0.125,
     prior: Prior = None,
     regulariser: float = 10.0,
+    distance: Distance = "absolute",
 ) -> Tensor:
     """Σ over edges (w + prior) · ‖to − from‖₁, averaged over rows, plus regulariser · ‖mean of w − prior‖².
 
@@ -90,6 +92,8 @@ def dmd_homogeneous(
         sharpness: multiplies the scores before their softmax.
         prior: expected weight of each edge, in the order of `edge_scores`, summing to 1; all equal when left out.
         regulariser: weight of the squared distance between the mean weights and the prior.
+        distance: between both ends of an edge: the sum of absolute differences (the paper's), the sum of their
+            squares, or 1 − cosine.
 
     Returns:
         A scalar, at least 0. Typical weight: 0.05.
@@ -100,7 +104,7 @@ def dmd_homogeneous(
     embeddings = stack_columns(student_embeddings, "student_embeddings", at_least=2)
     ends = embeddings if student_column_logits is None else _column_logits(student_column_logits, embeddings)
     edges = _Edges(edge_scores, embeddings, sharpness, prior, present, weight)
-    return edges.mean(edges.weights * _distances(ends)) + regulariser * edges.deviation()
+    return edges.mean(edges.weights * _distances(ends, distance)) + regulariser * edges.deviation()
 
 
 @without_autocast
@@ -114,6 +118,7 @@ def dmd_heterogeneous(
     sharpness: float = 0.125,
     prior: Prior = None,
     regulariser: float = 10.0,
+    distance: Distance = "absolute",
     representations: Literal["none", "apart"] = "none",
     representation_weight: float = 10.0,
 ) -> Tensor:
@@ -132,6 +137,8 @@ def dmd_heterogeneous(
         sharpness: multiplies the scores before their softmax.
         prior: expected weight of each edge, in the order of `edge_scores`, summing to 1; all equal when left out.
         regulariser: weight of the squared distance between the mean weights and the prior.
+        distance: between both ends of an edge: the sum of absolute differences (the paper's), the sum of their
+            squares, or 1 − cosine.
         representations: ``none``, or ``apart``, see above.
         representation_weight: of the term ``apart``.
 
@@ -144,7 +151,7 @@ def dmd_heterogeneous(
     embeddings = stack_columns(student_embeddings, "student_embeddings", at_least=2)
     logits = _column_logits(student_column_logits, embeddings)
     edges = _Edges(edge_scores, embeddings, sharpness, prior, present, weight)
-    loss = edges.mean(edges.weights * _distances(logits)) + regulariser * edges.deviation()
+    loss = edges.mean(edges.weights * _distances(logits, distance)) + regulariser * edges.deviation()
     if representations == "none":
         return loss
     direction = unit_vectors(embeddings)
@@ -164,9 +171,13 @@ def _column_logits(student_column_logits: tuple[Tensor, ...], embeddings: Tensor
     return logits
 
 
-def _distances(ends: Tensor) -> Tensor:
-    """‖to − from‖₁ of each edge, without gradient for where it comes from: (B, M, C) to (B, edges)."""
-    return _edges((ends[:, :, None] - ends.detach()[:, None]).abs().sum(dim=-1))
+def _distances(ends: Tensor, distance: Distance) -> Tensor:
+    """Distance of `to` and `from` of each edge, without gradient for where it comes from: (B, M, C) to (B, edges)."""
+    if distance == "cosine":
+        direction = unit_vectors(ends)
+        return _edges(1 - direction @ direction.detach().transpose(1, 2))
+    difference = ends[:, :, None] - ends.detach()[:, None]
+    return _edges((difference.abs() if distance == "absolute" else difference.square()).sum(dim=-1))
 
 
 class _Edges:
@@ -252,6 +263,7 @@ class DMDHomogeneous(DistillationLoss):
     sharpness: float
     prior: Prior
     regulariser: float
+    distance: Distance
     edges: EdgeScores
 
     def make_parts(
@@ -286,6 +298,7 @@ class DMDHomogeneous(DistillationLoss):
             sharpness=self.sharpness,
             prior=self.prior,
             regulariser=self.regulariser,
+            distance=self.distance,
         )
 
 
@@ -297,6 +310,7 @@ class DMDHeterogeneous(DistillationLoss):
     sharpness: float
     prior: Prior
     regulariser: float
+    distance: Distance
     representations: Literal["none", "apart"]
     representation_weight: float
     edges: EdgeScores
@@ -333,6 +347,7 @@ class DMDHeterogeneous(DistillationLoss):
             sharpness=self.sharpness,
             prior=self.prior,
             regulariser=self.regulariser,
+            distance=self.distance,
             representations=self.representations,
             representation_weight=self.representation_weight,
         )

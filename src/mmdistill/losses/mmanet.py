@@ -18,9 +18,10 @@ from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.probabilities import log_probabilities
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.relations import counted, paired_rows, unit
+from mmdistill.losses.relations import counted, paired_rows
 from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.targets import counted as with_target
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -66,7 +67,7 @@ def mad(
 
 def _products(rows: Tensor) -> Tensor:
     """Products of all pairs of rows (B, B), each row of it of length 1."""
-    return unit(rows @ rows.T)
+    return unit_vectors(rows @ rows.T)
 
 
 class MAD(DistillationLoss):

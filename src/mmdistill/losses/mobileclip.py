@@ -28,7 +28,8 @@ from mmdistill.losses.families.contrastive import MobileCLIPOptions, MobileCLIPS
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
-from mmdistill.losses.relations import counted, unit
+from mmdistill.losses.relations import counted
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -79,7 +80,7 @@ def mobileclip(
         InputError: when the shapes, or the widths and scales of the teachers, do not belong together.
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
-    student = (unit(student[0]), unit(student[1])) if normalize else student
+    student = (unit_vectors(student[0]), unit_vectors(student[1])) if normalize else student
     found = both_directions(student, scale_of(student_logit_scale, student_scale, len(student[0])), weight)
     teachers = _split(teacher, teacher_widths, normalize)
     scales = _one_each(teacher_scales, len(teachers), "teacher_scales")
@@ -98,7 +99,7 @@ def _split(teacher: Embeddings, widths: Sequence[int], normalize: bool) -> list[
         )
     parts = [side.split(list(widths) or [width], dim=1) for side in teacher]
     pairs = zip(parts[0], parts[1], strict=True)
-    return [(unit(image), unit(text)) if normalize else (image, text) for image, text in pairs]
+    return [(unit_vectors(image), unit_vectors(text)) if normalize else (image, text) for image, text in pairs]
 
 
 def _one_each(values: Sequence[float], teachers: int, name: str) -> list[float]:
@@ -161,7 +162,7 @@ def mobileclip_sigmoid(
         InputError: when the shapes, or the widths, scales and biases of the teachers, do not belong together.
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
-    image, text = (unit(student[0]), unit(student[1])) if normalize else student
+    image, text = (unit_vectors(student[0]), unit_vectors(student[1])) if normalize else student
     rows, counts = len(image), counted(image, weight)
     scale, bias = scale_of(student_logit_scale, student_scale, rows), scale_of(student_logit_bias, student_bias, rows)
     found = matching_logits(image, text, scale, None, bias)

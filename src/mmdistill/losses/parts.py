@@ -15,6 +15,6 @@ def require_built(loss: nn.Module, part: str) -> None:
     """
     if not hasattr(loss, part):
         raise InputError(
-            f"The {part} of {type(loss).__name__} are not made yet",
-            fix="Call build(shapes) once, before the first step, and give its parameters to the optimiser",
+            f"{type(loss).__name__} is not built yet: it has no {part}",
+            fix="Call build once, before the first step, and give its parameters to the optimiser",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -168,6 +169,7 @@ def promptmm_feature(
     weight: Tensor | None = None,
     *,
     exponent: float = 2.0,
+    dropped: float = 0.0,
 ) -> Tensor:
     """(1 − cos(student, teacher))^exponent, averaged over rows: the scaled cosine error between embeddings.
 
@@ -179,6 +181,8 @@ def promptmm_feature(
         teacher_features: the same shape; receives no gradient.
         weight: (B,) weight of each row, not negative.
         exponent: at least 1; 2 in the paper.
+        dropped: share of the rows, those furthest apart, that are left out as noise; from 0, as in the paper, to
+            below 1. Of n rows ⌊(1 − dropped) · n⌋ are kept.
 
     Returns:
         A scalar from 0, where the directions agree, to 2^exponent. Typical weight: 0.1.
@@ -190,7 +194,19 @@ def promptmm_feature(
     student, teacher = unit_vectors(widen(student_features)), unit_vectors(widen(teacher_features.detach()))
     # Not below zero, where rounding may bring it and a power has no value.
     apart = (1 - (student * teacher).sum(dim=-1)).clamp(min=0)
+    if dropped > 0:
+        weight = _without_furthest(apart.detach(), weight, dropped)
     return weighted_mean(apart if exponent == 1 else apart**exponent, weight)
+
+
+def _without_furthest(apart: Tensor, weight: Tensor | None, dropped: float) -> Tensor:
+    """The weight of each row, (B,), with that of the share of the rows that are furthest apart set to zero."""
+    weight = torch.ones_like(apart) if weight is None else weight
+    counts = weight > 0
+    rank = torch.where(counts, apart, torch.inf).argsort(stable=True).argsort()
+    # A little more than the product, whose rounding may fall below a whole number.
+    kept = ((1 - dropped) * counts.sum() + 1e-4).floor()
+    return weight * (rank < kept)
 
 
 class PromptMMFeature(DistillationLoss):
@@ -198,7 +214,10 @@ class PromptMMFeature(DistillationLoss):
 
     options_type = PromptMMFeatureOptions
     exponent: float
+    dropped: float
 
     def forward(self, student_features: Tensor, teacher_features: Tensor, weight: Tensor | None = None) -> Tensor:
         """See `promptmm_feature`."""
-        return promptmm_feature(student_features, teacher_features, weight, exponent=self.exponent)
+        return promptmm_feature(
+            student_features, teacher_features, weight, exponent=self.exponent, dropped=self.dropped
+        )

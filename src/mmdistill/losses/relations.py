@@ -1,4 +1,4 @@
-"""What losses of relations between rows share: inputs as a vector a row, unit vectors, means over pairs or triplets."""
+"""What losses of relations between rows share: inputs as a vector a row, means over pairs or triplets."""
 
 from __future__ import annotations
 
@@ -35,12 +35,6 @@ def counted(rows: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return torch.ones(rows.shape[:1], dtype=torch.bool, device=rows.device)
     return weight > 0
-
-
-def unit(values: Tensor) -> Tensor:
-    """`values` divided by their Euclidean length over the last axis; zero, with a bounded gradient, where that is 0."""
-    length = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
-    return values / torch.where(length > 0, length, 1)
 
 
 def mean_over_tuples(values: Tensor, weight: Tensor | None = None) -> Tensor:

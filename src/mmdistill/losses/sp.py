@@ -13,7 +13,8 @@ from torch import Tensor
 from mmdistill.losses.families.relations import SPOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
-from mmdistill.losses.relations import counted, mean_over_tuples, paired_rows, unit
+from mmdistill.losses.relations import counted, mean_over_tuples, paired_rows
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -53,7 +54,7 @@ def _similarity(rows: Tensor, norm: str) -> Tensor:
     """Products of all pairs of rows (B, B), each row of it of length 1."""
     products = rows @ rows.T
     if norm == "l2":
-        return unit(products)
+        return unit_vectors(products)
     total = products.abs().sum(dim=-1, keepdim=True)
     return products / torch.where(total > 0, total, 1)
 

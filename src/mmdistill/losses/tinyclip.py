@@ -6,13 +6,15 @@ Mimicking and Weight Inheritance", ICCV 2023, arXiv:2309.12314, equations 1 to 3
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
-from mmdistill.losses.dual_encoders import both_directions, both_sides, scale_of, soft_cross_entropy
+from mmdistill.losses.dual_encoders import both_directions, both_sides, matching_logits, scale_of, soft_cross_entropy
 from mmdistill.losses.families.contrastive import TinyCLIPAffinityOptions
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
-from mmdistill.losses.relations import unit
+from mmdistill.losses.unit_vectors import unit_vectors
 
 
 @without_autocast
@@ -28,6 +30,7 @@ def tinyclip_affinity(
     student_scale: float = 50.0,
     teacher_scale: float = 50.0,
     normalize: bool = True,
+    candidates: Literal["learn", "fixed"] = "learn",
 ) -> Tensor:
     """Cross-entropy of the student's matching probabilities against the teacher's, from image to text and back.
 
@@ -44,6 +47,8 @@ def tinyclip_affinity(
         student_scale: used when `student_logit_scale` is not given, above 0.
         teacher_scale: used when `teacher_logit_scale` is not given, above 0; the authors fix both at 50.
         normalize: whether embeddings are divided by their length first; the source takes them as the model gives them.
+        candidates: whether the embeddings that an anchor is matched with receive gradient as well (``learn``), or the
+            anchors alone (``fixed``), as in the authors' code where features are gathered without gradient.
 
     Returns:
         A scalar, at least the teacher's mean entropy, which it is where the probabilities agree: averaged over rows
@@ -54,10 +59,15 @@ def tinyclip_affinity(
     """
     student, teacher = both_sides(student_image, student_text, teacher_image, teacher_text)
     if normalize:
-        student, teacher = (unit(student[0]), unit(student[1])), (unit(teacher[0]), unit(teacher[1]))
+        student, teacher = (
+            (unit_vectors(student[0]), unit_vectors(student[1])),
+            (unit_vectors(teacher[0]), unit_vectors(teacher[1])),
+        )
     rows, given = len(student[0]), None if teacher_logit_scale is None else teacher_logit_scale.detach()
     likely = both_directions(teacher, scale_of(given, teacher_scale, rows), weight)
-    found = both_directions(student, scale_of(student_logit_scale, student_scale, rows), weight)
+    scale = scale_of(student_logit_scale, student_scale, rows)
+    image, text = student if candidates == "learn" else (student[0].detach(), student[1].detach())
+    found = matching_logits(student[0], text, scale, weight), matching_logits(student[1], image, scale, weight)
     return soft_cross_entropy(found, (likely[0].softmax(dim=1), likely[1].softmax(dim=1)), weight)
 
 
@@ -68,6 +78,7 @@ class TinyCLIPAffinity(DistillationLoss):
     student_scale: float
     teacher_scale: float
     normalize: bool
+    candidates: Literal["learn", "fixed"]
 
     def forward(
         self,
@@ -91,4 +102,5 @@ class TinyCLIPAffinity(DistillationLoss):
             student_scale=self.student_scale,
             teacher_scale=self.teacher_scale,
             normalize=self.normalize,
+            candidates=self.candidates,
         )

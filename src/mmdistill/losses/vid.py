@@ -17,10 +17,9 @@ from mmdistill.errors import InputError
 from mmdistill.losses.families.features import VIDOptions
 from mmdistill.losses.feature_shapes import channels_last, check_same_shape
 from mmdistill.losses.module import DistillationLoss, Shape
+from mmdistill.losses.parts import require_built
 from mmdistill.losses.precision import widen, without_autocast
 from mmdistill.losses.reduction import weighted_mean
-
-SMALLEST_VARIANCE = 1e-5
 
 
 def vid(
@@ -29,13 +28,15 @@ def vid(
     scale: Tensor,
     weight: Tensor | None = None,
     mask: Tensor | None = None,
+    *,
+    smallest_variance: float = 1e-5,
 ) -> Tensor:
     """½ ((teacher − mean)² / variance + log variance), averaged over channels, and rows or positions.
 
     It is the negative logarithm of a Gaussian density, but for the constant ½ log 2π, with a variance
-    log(1 + exp(scale)) + 1e-5 of each channel. The smaller it is, the more the student's features tell of the
-    teacher's. Variances are learned with the student; mdistiller keeps them out of its parameters, so that there they
-    stay at their first value and the loss is a mean squared error.
+    log(1 + exp(scale)) + smallest_variance of each channel. The smaller it is, the more the student's features tell of
+    the teacher's. Variances are learned with the student; mdistiller keeps them out of its parameters, so that there
+    they stay at their first value and the loss is a mean squared error.
 
     Args:
         student_features: (B, D), (B, L, D), or maps (B, D, H, W): the teacher's features as a network predicts them
@@ -44,6 +45,7 @@ def vid(
         scale: (D,), gives the variance of each channel.
         weight: (B,) weight of each row, not negative.
         mask: (B, L), true at positions that count; for (B, L, D) only.
+        smallest_variance: above 0.
 
     Returns:
         A scalar, which can be negative. Typical weight: 1; the paper sums over several layers.
@@ -55,7 +57,7 @@ def vid(
     mean, teacher = channels_last(widen(student_features)), channels_last(widen(teacher_features.detach()))
     if scale.shape != mean.shape[-1:]:
         raise InputError(f"scale has shape {tuple(scale.shape)}, but there are {mean.shape[-1]} channels")
-    variance = F.softplus(widen(scale)) + SMALLEST_VARIANCE
+    variance = F.softplus(widen(scale)) + smallest_variance
     # One logarithm a channel, not one a value.
     surprise = 0.5 * ((teacher - mean).square() / variance).mean(dim=-1) + 0.5 * variance.log().mean()
     return weighted_mean(surprise, weight, mask)
@@ -66,6 +68,7 @@ class VID(DistillationLoss):
 
     options_type = VIDOptions
     initial_variance: float
+    smallest_variance: float
     hidden: int | None
 
     def make_parts(
@@ -86,7 +89,9 @@ class VID(DistillationLoss):
             nn.ReLU(),
             nn.Linear(hidden, outputs, bias=False),
         )
-        first = math.log(math.expm1(self.initial_variance - SMALLEST_VARIANCE))
+        wanted = self.initial_variance - self.smallest_variance
+        # The inverse of the softplus, by what does not overflow for large variances.
+        first = wanted + math.log(-math.expm1(-wanted))
         self.scale = nn.Parameter(torch.full((outputs,), first))
 
     @without_autocast
@@ -102,10 +107,10 @@ class VID(DistillationLoss):
         Raises:
             InputError: when `build` was not called, or the shapes do not belong together.
         """
-        if "mean_network" not in self._modules:
-            raise InputError("The mean network is not made yet", where="VID", fix="Call build(shapes) first")
+        require_built(self, "mean_network")
         mean = self.mean_network(channels_last(widen(student_features)))
-        return vid(mean, channels_last(widen(teacher_features.detach())), self.scale, weight, mask)
+        teacher = channels_last(widen(teacher_features.detach()))
+        return vid(mean, teacher, self.scale, weight, mask, smallest_variance=self.smallest_variance)
 
 
 def _channels(shapes: Mapping[str, Shape | tuple[Shape, ...]], name: str) -> int:

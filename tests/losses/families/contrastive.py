@@ -41,6 +41,12 @@ def _scaled(name: str, **options: Any) -> Any:
     return call
 
 
+def _tinyclip(arrays: Arrays, numbers: Numbers) -> Tensor:
+    candidates = "learn" if numbers["gather_with_grad"] else "fixed"
+    loss: Tensor = _scaled("tinyclip_affinity", normalize=False, candidates=candidates)(arrays, numbers)
+    return loss
+
+
 def _afd(arrays: Arrays, _: Numbers) -> Tensor:
     image, text = (
         lambda fused, name=name: F.linear(fused, arrays[f"param.{name}.weight"], arrays[f"param.{name}.bias"])  # type: ignore[misc]
@@ -104,7 +110,7 @@ GOLDEN: dict[str, GoldenCase] = {
     ),
     "clipkd__gd__s1d": GoldenCase("clipkd_gradient", _scaled("clipkd_gradient", form="code")),
     "clipkd__afd__s1d": GoldenCase("clipkd_augmented", _afd),
-    "tinyclip__affinity__s1d": GoldenCase("tinyclip_affinity", _scaled("tinyclip_affinity", normalize=False)),
+    "tinyclip__affinity__s1d": GoldenCase("tinyclip_affinity", _tinyclip),
     "mobileclip__base__s1d": GoldenCase("mobileclip", lambda arrays, numbers: _mobileclip(arrays, numbers, teachers=1)),
     "mobileclip__ensemble_v1__s1d": GoldenCase("mobileclip", _mobileclip),
     "mobileclip__ensemble_v2__s1d": GoldenCase("mobileclip", _mobileclip),

@@ -12,7 +12,7 @@ from tests.losses.settings import Inputs, Settings
 OPTIONS: Settings = {
     "fitnets": [{"reduction": "half_sum"}],
     "normalised_mse": [{"reduction": "sum"}],
-    "vid": [{"initial_variance": 0.1, "hidden": 3}],
+    "vid": [{"initial_variance": 0.1, "hidden": 3, "smallest_variance": 1e-4}],
     "catkd": [{"resolution": 3}, {"normalise": False}],
     "frequency_features": [{"cutoff": 0.7}, {"low_weight": 0.0}, {"high_weight": 0.0}],
 }
@@ -42,11 +42,11 @@ def _simkd_projector(arrays: Arrays, _: Numbers) -> Tensor:
     return functional.simkd(maps, arrays["teacher_feat_0"])
 
 
-def _vid(arrays: Arrays, _: Numbers) -> Tensor:
+def _vid(arrays: Arrays, numbers: Numbers) -> Tensor:
     """Three 1x1 convolutions with ReLU between predict the mean."""
     first, second, third = (arrays[f"param.regressor.{layer}.weight"] for layer in (0, 2, 4))
     mean = F.conv2d(F.relu(F.conv2d(F.relu(F.conv2d(arrays["student_feat_0"], first)), second)), third)
-    return functional.vid(mean, arrays["teacher_feat_0"], arrays["param.log_scale"])
+    return functional.vid(mean, arrays["teacher_feat_0"], arrays["param.log_scale"], smallest_variance=numbers["eps"])
 
 
 def _catkd(arrays: Arrays, numbers: Numbers) -> Tensor:

@@ -18,12 +18,13 @@ from tests.losses.golden_case import Arrays, GoldenCase, Numbers
 from tests.losses.settings import Inputs, Settings
 
 OPTIONS: Settings = {
-    "at": [{"distance": "norm"}, {"power": 1.0}, {"power": 4.0}],
+    "at": [{"distance": "norm"}, {"power": 1.0}, {"power": 4.0}, {"power": 3.0, "absolute": False}],
     "nst": [{"kernel": "linear"}, {"kernel": "gaussian"}, {"degree": 3, "constant": 0.5}],
     "ab": [{"margin": 0.5, "stage_decay": 1.0}, {"reduction": "mean"}],
     "ft": [
         {"factor_form": "attention", "power": 2, "batch_norm": True},
         {"reconstruction": 0.0},
+        {"factor_form": "attention", "channel_power": 3},
         {"reconstruction_distance": "absolute", "rate": 1.5},
     ],
     "ofd": [{"reduction": "mean", "stage_decay": 1.0}],
@@ -58,11 +59,19 @@ def _with(part: nn.Module, arrays: Arrays, prefix: str, names: dict[str, str]) -
 def _ft_with_translator(arrays: Arrays, numbers: Numbers) -> Tensor:
     convolutions = {f"convolutions.{i}.{end}": f"encoder.{3 * i}.{end}" for i in range(3) for end in ("weight", "bias")}
     norms = {f"normalisations.{i}.{end}": f"encoder.{3 * i + 1}.{end}" for i in range(3) for end in ("weight", "bias")}
-    translate = _with(Translator(2, 4, 4, batch_norm=True), arrays, "param.translator.", convolutions | norms)
-    encode = _with(Paraphraser(2, 8, 4).encoder, arrays, "param.paraphraser.", convolutions)
-    student, teacher = translate(arrays["student_feat_0"]), encode(arrays["teacher_feat_0"])
-    assert numbers["p1"] == 2
-    return functional.ft(student, teacher, factor_form="attention", power=numbers["p2"])
+    student, teacher = arrays["student_feat_0"], arrays["teacher_feat_0"]
+    inputs, outputs = student.shape[1], teacher.shape[1]
+    factors = len(arrays["param.paraphraser.encoder.6.weight"])
+    translator = Translator(2, inputs, factors, batch_norm=True)
+    translate = _with(translator, arrays, "param.translator.", convolutions | norms)
+    encode = _with(Paraphraser(2, outputs, factors).encoder, arrays, "param.paraphraser.", convolutions)
+    return functional.ft(
+        translate(student),
+        encode(teacher),
+        factor_form="attention",
+        power=numbers["p2"],
+        channel_power=numbers["p1"],
+    )
 
 
 def _ofd(prefix: str) -> Any:
@@ -77,7 +86,10 @@ def _ofd(prefix: str) -> Any:
             _with(Connector(2, ours.shape[1], theirs.shape[1]), arrays, f"{prefix}{i}.", names)(ours)
             for i, (ours, theirs) in enumerate(zip(student, teacher, strict=True))
         ]
-        margins = [batch_norm_margin(arrays[f"teacher_bn_weight_{i}"], arrays[f"teacher_bn_bias_{i}"]) for i in (0, 1)]
+        margins = [
+            batch_norm_margin(arrays[f"teacher_bn_weight_{i}"], arrays[f"teacher_bn_bias_{i}"])
+            for i in range(len(teacher))
+        ]
         return functional.ofd(connected, teacher, margins)
 
     return call
@@ -85,7 +97,8 @@ def _ofd(prefix: str) -> Any:
 
 def _reviewkd(arrays: Arrays, numbers: Numbers) -> Tensor:
     student, teacher = _both(arrays)
-    loss = ReviewKD()
+    deepest = len(student) - 1
+    loss = ReviewKD(width=len(arrays[f"param.abfs.{deepest}.conv1.0.weight"]))
     loss.build(
         {
             "student_stages": tuple(tuple(maps.shape[1:]) for maps in student),
@@ -100,13 +113,14 @@ def _reviewkd(arrays: Arrays, numbers: Numbers) -> Tensor:
         "attention": "att_conv.0",
     }
     names = {
-        f"fusions.{i}.{ours}.{end}": f"{2 - i}.{theirs}.{end}"
-        for i in range(3)
+        f"fusions.{i}.{ours}.{end}": f"{deepest - i}.{theirs}.{end}"
+        for i in range(deepest + 1)
         for ours, theirs in layers.items()
         for end in ("weight", "bias")
-        if f"param.abfs.{2 - i}.{theirs}.{end}" in arrays
+        if f"param.abfs.{deepest - i}.{theirs}.{end}" in arrays
     }
-    return _with(loss, arrays, "param.abfs.", names)((student, teacher))  # type: ignore[no-any-return]
+    warmed_up = min(numbers["epoch"] / numbers["warmup_epochs"], 1.0)
+    return warmed_up * _with(loss, arrays, "param.abfs.", names)((student, teacher))  # type: ignore[no-any-return]
 
 
 def _kdsvd(layout: Layout) -> Any:
@@ -126,7 +140,7 @@ def _kdsvd(layout: Layout) -> Any:
 
 GOLDEN: dict[str, GoldenCase] = {
     "at__mdistiller__s1d": GoldenCase(
-        "at", lambda arrays, numbers: functional.at(*_both(arrays), power=float(numbers["p"]))
+        "at", lambda arrays, numbers: functional.at(*_both(arrays), power=float(numbers["p"]), absolute=False)
     ),
     "at__paper_form__s1d": GoldenCase("at", lambda arrays, numbers: functional.at(*_both(arrays), distance="norm")),
     "at__abs_sum__s1d": GoldenCase(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +19,12 @@ OPTIONS: Settings = {
     "mmanet_regularisation": [{"weak": ((True, False, True), (False, False, True))}],
     "promptmm_listwise": [{"form": "plain"}, {"alpha": 1.0, "beta": 2.0}],
     "promptmm_feature": [{"exponent": 1.0}, {"exponent": 1.5}],
-    "dmd_homogeneous": [{"prior": (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)}, {"regulariser": 0.0, "sharpness": 1.0}],
+    "dmd_homogeneous": [
+        {"prior": (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)},
+        {"regulariser": 0.0, "sharpness": 1.0},
+        {"distance": "squared"},
+        {"distance": "cosine"},
+    ],
     "dmd_heterogeneous": [{"representations": "apart"}],
     "dmd_margin": [
         {"triplets": "all", "average": "anchors", "margin_scale": "target_distance", "margin": 0.15},
@@ -57,7 +64,7 @@ def _c2kd(arrays: Arrays, numbers: Numbers) -> Tensor:
 
 
 def _ntkl(arrays: Arrays, numbers: Numbers) -> Tensor:
-    """The source is given the selection, and averages over the rows that it leaves out as well."""
+    """The source is given the selection, averages over the rows that it leaves out as well, and has no T²."""
     chosen = arrays["mask"]
     selected = functional.c2kd(
         arrays["student_logits"],
@@ -68,7 +75,7 @@ def _ntkl(arrays: Arrays, numbers: Numbers) -> Tensor:
         threshold=None,
         target_class="logit_0",
     )
-    return chosen.to(selected.dtype).mean() * selected
+    return chosen.to(selected.dtype).mean() * selected / numbers["temperature"] ** 2
 
 
 def _edge_scores(arrays: Arrays) -> Tensor:
@@ -83,27 +90,34 @@ def _edge_scores(arrays: Arrays) -> Tensor:
     return found
 
 
+_DISTANCES: dict[str, Any] = {"l1": "absolute", "l2": "squared", "cosine": "cosine"}
+
+
 def _homogeneous(arrays: Arrays, numbers: Numbers) -> Tensor:
-    return 0.05 * functional.dmd_homogeneous(
+    first = numbers["w_losses"][0]
+    return (0.05 * first) * functional.dmd_homogeneous(
         arrays["reprs"].unbind(),
         _edge_scores(arrays),
         arrays["logits"].unbind(),
         sharpness=numbers["alpha"],
-        regulariser=numbers["gd_reg"],
+        regulariser=numbers["gd_reg"] / first,
+        distance=_DISTANCES[numbers["metric"]],
         prior=tuple(arrays["gd_prior"].tolist()),
     )
 
 
 def _heterogeneous(arrays: Arrays, numbers: Numbers) -> Tensor:
-    return 0.05 * functional.dmd_heterogeneous(
+    first = numbers["w_losses"][0]
+    return (0.05 * first) * functional.dmd_heterogeneous(
         arrays["reprs"].unbind(),
         arrays["logits"].unbind(),
         _edge_scores(arrays),
         sharpness=numbers["alpha"],
-        regulariser=numbers["gd_reg"],
+        regulariser=numbers["gd_reg"] / first,
+        distance=_DISTANCES[numbers["metric"]],
         prior=tuple(arrays["gd_prior"].tolist()),
         representations="apart",
-        representation_weight=numbers["w_losses"][1],
+        representation_weight=numbers["w_losses"][1] / first,
     )
 
 
@@ -262,7 +276,7 @@ GOLDEN: dict[str, GoldenCase] = {
     "promptmm__feature_sce__s1d": GoldenCase(
         "promptmm_feature",
         lambda arrays, numbers: functional.promptmm_feature(
-            arrays["student_item"], arrays["teacher_item"], exponent=numbers["alpha"]
+            arrays["student_item"], arrays["teacher_item"], exponent=numbers["alpha"], dropped=numbers["tip_rate"]
         ),
     ),
     "promptmm__feature_mse__s1d": GoldenCase(

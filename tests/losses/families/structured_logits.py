@@ -66,7 +66,8 @@ def _level(name: str) -> GoldenCase:
 
 
 def _ofa(arrays: Arrays, numbers: Numbers) -> Tensor:
-    return functional.ofa(
+    """The source has no T²."""
+    loss = functional.ofa(
         arrays["student_logits"],
         arrays["teacher_logits"],
         arrays["target"],
@@ -74,6 +75,7 @@ def _ofa(arrays: Arrays, numbers: Numbers) -> Tensor:
         temperature=numbers["temperature"],
         others="raised",
     )
+    return loss / numbers["temperature"] ** 2
 
 
 def _ctkd(arrays: Arrays, numbers: Numbers) -> Tensor:

@@ -75,6 +75,11 @@ class TinyCLIPAffinityOptions(Options):
         default=True,
         description="Whether embeddings are divided by their length first; the source takes them as given.",
     )
+    candidates: Literal["learn", "fixed"] = Field(
+        default="learn",
+        description="Whether the embeddings that an anchor is matched with receive gradient too; fixed: the anchors "
+        "alone, as in the authors' code where features are gathered without gradient.",
+    )
 
 
 class MobileCLIPOptions(Options):

@@ -92,6 +92,12 @@ class DISTOptions(Options):
     intra_weight: float = Field(
         default=1.0, ge=0, allow_inf_nan=False, description="Weight of the correlation over the rows of a class."
     )
+    epsilon: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e-2,
+        description="Added to the product of the norms in a correlation; the authors' code has 1e-8.",
+    )
 
 
 class WSLDOptions(Options):

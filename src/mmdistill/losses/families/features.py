@@ -43,6 +43,9 @@ class VIDOptions(Options):
         allow_inf_nan=False,
         description="Variance of every channel before training, in squared units of the teacher's features.",
     )
+    smallest_variance: float = Field(
+        default=1e-5, gt=0, le=1e-4, description="What no variance falls below, in the same units."
+    )
     hidden: int | None = Field(
         default=None,
         ge=1,

@@ -43,6 +43,11 @@ class ATOptions(Options):
         description="Between attention maps. mean_square: the mean of the squares over positions (the authors' code "
         "and all ports); norm: the L2 norm, not squared (the paper's equation, torchdistill's paper form).",
     )
+    absolute: bool = Field(
+        default=True,
+        description="Whether the power is that of the absolute value (paper); without, as in the ports, odd powers "
+        "keep the sign, and only whole ones have a value.",
+    )
 
 
 class NSTOptions(Options):
@@ -91,6 +96,9 @@ class FTOptions(Options):
     )
     power: Literal[1, 2] = Field(
         default=1, description="Of the differences: 1 for absolute values (the paper), 2 for squares."
+    )
+    channel_power: int = Field(
+        default=2, ge=1, le=4, description="Of the responses whose mean over channels is taken, with attention."
     )
     batch_norm: bool = Field(
         default=False,

@@ -109,6 +109,9 @@ class PromptMMFeatureOptions(Options):
         allow_inf_nan=False,
         description="Power of 1 − cosine; higher weighs down rows that agree already.",
     )
+    dropped: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the rows, those furthest apart, that are left out as noise."
+    )
 
 
 ENTRIES: tuple[LossEntry, ...] = (

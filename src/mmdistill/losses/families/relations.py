@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -43,8 +43,18 @@ class CCOptions(Options):
     )
 
 
+def _measure() -> Any:
+    return Field(
+        default="length",
+        description="Of the difference of two rows. length: the distance (paper); square: its square, which far pairs "
+        "rule (an option of the authors' code).",
+    )
+
+
 class RKDDistanceOptions(Options):
-    """Options of `rkd_distance`: none."""
+    """Options of `rkd_distance`."""
+
+    measure: Literal["length", "square"] = _measure()
 
 
 class RKDAngleOptions(Options):
@@ -60,6 +70,7 @@ class RKDOptions(Options):
     angle_weight: float = Field(
         default=50.0, ge=0, allow_inf_nan=False, description="Weight of the angles of triplets."
     )
+    measure: Literal["length", "square"] = _measure()
 
 
 class DarkRankOptions(Options):
@@ -77,6 +88,12 @@ class PKTOptions(Options):
         default="paper",
         description="paper: a divergence over the other rows; code: the row itself counts too, and the mean is over "
         "all B² entries (the authors' code and all toolkits).",
+    )
+    epsilon: float = Field(
+        default=1e-7,
+        gt=0,
+        le=1e-2,
+        description="Smallest affinity of two rows; with form: code, what is added to lengths and probabilities.",
     )
 
 
@@ -102,6 +119,12 @@ class CRDOptions(Options):
     temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False, description="Divides the cosines.")
     momentum: float = Field(
         default=0.5, ge=0, lt=1, description="Share of the old embedding when a remembered one is replaced."
+    )
+    epsilon: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e-2,
+        description="Added to the denominators of the probabilities; the authors' code has 1e-7, and needs it.",
     )
     negatives_from: Literal["other_classes", "other_rows"] = Field(
         default="other_classes",

@@ -37,6 +37,11 @@ class _GraphOptions(Options):
         description="Weight of the squared distance between the mean weights of the edges and the prior; with 0 the "
         "edges learn to weigh the smallest distance alone.",
     )
+    distance: Literal["absolute", "squared", "cosine"] = Field(
+        default="absolute",
+        description="Between both ends of an edge: sum of the absolute differences (paper) or of their squares, or "
+        "1 − cosine.",
+    )
 
 
 class DMDHomogeneousOptions(_GraphOptions):
