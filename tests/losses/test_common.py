@@ -263,6 +263,17 @@ def test_the_mean_is_over_the_sum_of_the_weights(entry: LossEntry, options: dict
 
 
 @each_weighted_loss
+def test_equal_weights_of_any_size_are_as_none(entry: LossEntry, options: dict[str, Any]) -> None:
+    inputs, module = make_inputs(entry, dtype=torch.float32), build(entry, options)
+    module = module.to(torch.float32)
+    expected = copy.deepcopy(module)(**inputs)
+    for size in (1.0, 1e-30, 1e30):
+        found = copy.deepcopy(module)(**inputs, weight=torch.full((6,), size))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        assert all(torch.isfinite(gradient).all() for gradient in gradients(found, inputs).values())
+
+
+@each_weighted_loss
 def test_without_weight_left_the_loss_and_its_gradient_are_zero(entry: LossEntry, options: dict[str, Any]) -> None:
     inputs, module = make_inputs(entry), build(entry, options)
     loss = module(**inputs, weight=torch.zeros(6))

@@ -202,3 +202,15 @@ def test_the_catalog_of_losses_does_not_load_torch() -> None:
 
     code = "import sys, mmdistill.losses.catalog, mmdistill.losses; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("factor", [1e-38, 1e-30, 1e30, 1e37])
+def test_tiny_and_huge_weights_leave_value_and_gradient_as_they_are(factor: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(6, 5, generator=generator).mul_(50).requires_grad_()
+    teacher = torch.randn(6, 5, generator=generator).mul_(50)
+    expected = functional.kd(student, teacher, temperature=6.0)
+    found = functional.kd(student, teacher, torch.full((6,), factor), temperature=6.0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    gradients = [torch.autograd.grad(loss, student)[0] for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)

@@ -521,3 +521,15 @@ def test_the_graphs_distance_is_between_the_ends_of_an_edge(distance: str) -> No
     # Two equal edges: learned weights and prior of a half each.
     found = functional.dmd_homogeneous(columns, torch.zeros(4, 2, dtype=torch.float64), distance=distance)
     torch.testing.assert_close(found, 2 * apart.mean())
+
+
+@pytest.mark.parametrize("factor", [1e-30, 3.0, 1e30])
+def test_the_size_of_the_weights_does_not_matter_to_triplets(factor: float) -> None:
+    generator = torch.Generator().manual_seed(9)
+    columns = tuple(torch.randn(6, 4, generator=generator) for _ in range(3))
+    target, weight = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([1.0, 2.0, 0.0, 1.0, 3.0, 1.0])
+    for average in ("triplets", "anchors"):
+        expected = functional.dmd_margin(columns, target, weight=weight, average=average)
+        assert expected > 0
+        found = functional.dmd_margin(columns, target, weight=factor * weight, average=average)
+        torch.testing.assert_close(found, expected)

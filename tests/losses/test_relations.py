@@ -289,3 +289,12 @@ def test_pkts_epsilon_is_added_to_lengths_and_probabilities_in_the_codes_form() 
     likely, found = probabilities(teacher), probabilities(student)
     expected = (likely * ((likely + 0.01) / (found + 0.01)).log()).mean()
     torch.testing.assert_close(functional.pkt(student, teacher, form="code", epsilon=0.01), expected)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 2.0, 1e30])
+def test_the_size_of_the_weights_does_not_matter_to_the_norm_of_cc(factor: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    student, teacher = (torch.randn(5, width, generator=generator) for width in (3, 7))
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0, 1.0])
+    expected = functional.cc(student, teacher, weight, reduction="norm")
+    torch.testing.assert_close(functional.cc(student, teacher, factor * weight, reduction="norm"), expected)

@@ -18,6 +18,7 @@ from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.losses.relations import counted, mean_over_tuples, paired_rows
+from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.unit_vectors import unit_vectors
 
 
@@ -88,10 +89,10 @@ def _correlations(rows: Tensor, kernel: str, gamma: float, order: int) -> Tensor
 
 def _norm_over_pairs(difference: Tensor, weight: Tensor | None) -> Tensor:
     """The Frobenius norm of (B, B) over the number of pairs, as rows that count weigh."""
-    weight = difference.new_ones(len(difference)) if weight is None else weight.to(difference.dtype)
-    square, total = difference.square() @ weight @ weight, weight.sum()
-    norm = torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0)
-    return norm / torch.where(total > 0, total, 1).square()
+    share = row_shares(difference, weight)
+    rows = (share > 0).sum().clamp(min=1)
+    square = difference.square() @ share @ share
+    return torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0) / rows
 
 
 def _consecutive(student: Tensor, teacher: Tensor, weight: Tensor | None) -> Tensor:

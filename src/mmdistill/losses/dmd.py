@@ -17,6 +17,7 @@ from mmdistill.losses.families.shared_private import DMDMarginOptions, DMDOrthog
 from mmdistill.losses.module import DistillationLoss
 from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
+from mmdistill.losses.row_shares import row_shares
 from mmdistill.losses.unit_vectors import unit_vectors
 
 
@@ -85,11 +86,14 @@ def dmd_margin(
 
 
 def _row_weight(values: Tensor, rows: int, labelled: Tensor | None, weight: Tensor | None) -> Tensor:
-    """(B,) in the precision of `values`."""
+    """(B,) in the precision of `values`, of mean 1 over the rows that count."""
     if weight is not None and weight.shape != (rows,):
         raise InputError(f"The weight has shape {tuple(weight.shape)}, but there are {rows} rows")
-    result = values.new_ones(rows) if weight is None else weight.to(values.dtype)
-    return result if labelled is None else result * labelled
+    if labelled is not None:
+        weight = labelled if weight is None else weight * labelled
+    shares = row_shares(values.new_empty(rows), weight)
+    # Relative to their mean: a triplet weighs the product of three, which tiny or huge ones would lose.
+    return shares * (shares > 0).sum()
 
 
 def _mean(total: Tensor, count: Tensor) -> Tensor:

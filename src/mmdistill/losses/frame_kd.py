@@ -73,7 +73,7 @@ def frame_kd(
 def _frame_shares(spikes: Tensor, mask: Tensor | None, blank_weight: float, context: int) -> Tensor:
     """What each frame counts, 0 to 1, from where the spikes are, (B, frames) or (B,)."""
     if mask is not None:
-        spikes = spikes & mask
+        spikes = spikes & mask.bool()
     if context > 0 and spikes.dim() == 2:
         width = 2 * context + 1
         spikes = F.max_pool1d(spikes.float()[:, None], width, stride=1, padding=context)[:, 0] > 0

@@ -29,8 +29,8 @@ def weighted_mean(
     if weights is None:
         return values.sum() * (scale / max(values.numel(), 1))
     total = weights.sum()
-    # Not a smallest divisor: its inverse in the gradient, times a loss weight, would overflow to 0 · ∞.
-    return (values * weights).sum() / torch.where(total > 0, total, 1) * scale
+    # Shares first: over a tiny total, or times huge weights, values or their gradient would overflow.
+    return (values * (weights / torch.where(total > 0, total, 1))).sum() * scale
 
 
 def mean_of_sums(
