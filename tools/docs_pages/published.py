@@ -81,12 +81,12 @@ PUBLISHED: dict[str, Published] = {
     "dist__classification__s1d": Published(
         "hunto/image_classification_sota",
         "DIST",
-        remark="The source adds 1e-8 to the product of the norms, which is no part of Pearson's correlation.",
+        remark="The source adds 1e-8 to the product of the norms, no part of Pearson's correlation: `epsilon: 1e-8`.",
     ),
     "dist__segmentation_4d__s1d": Published(
         "hunto/DIST_KD",
         "DIST",
-        remark="The source adds 1e-8 to the product of the norms, which is no part of Pearson's correlation.",
+        remark="The source adds 1e-8 to the product of the norms, no part of Pearson's correlation: `epsilon: 1e-8`.",
     ),
     "wsld__mmcls__s1d": Published("yzd-v/cls_KD", "WSLDLoss", remark="Times the weight of the source."),
     "wsld__authors_total__s1d": Published(
@@ -167,7 +167,7 @@ PUBLISHED: dict[str, Published] = {
     "hidden_state__distillkit_cosine__s1d": Published(
         "arcee-ai/DistillKit", "compute_hs_loss('cosine')", remark="The mean over its mapping of layers."
     ),
-    "at__mdistiller__s1d": Published("megvii-research/mdistiller", "at_loss"),
+    "at__mdistiller__s1d": Published("megvii-research/mdistiller", "at_loss", {"absolute": False}),
     "at__paper_form__s1d": Published("yoshitomo-matsubara/torchdistill", "ATLoss(mode='paper')", {"distance": "norm"}),
     "at__abs_sum__s1d": Published("shicaiwei123/MMANet", "AT(p)"),
     "nst__poly__s1d": Published("megvii-research/mdistiller", "nst_loss"),
@@ -226,12 +226,12 @@ PUBLISHED: dict[str, Published] = {
     "crd__first_step__s1d": Published(
         "HobbitLong/RepDistiller",
         "CRDLoss",
-        remark="The source adds 1e-7 to denominators of about 0.5; ours works with logarithms.",
+        remark="The source adds 1e-7 to denominators; ours works with logarithms and adds it with `epsilon: 1e-7`.",
     ),
     "crd__later_step__s1d": Published(
         "HobbitLong/RepDistiller",
         "CRDLoss",
-        remark="The source adds 1e-7 to denominators of about 0.5; ours works with logarithms.",
+        remark="The source adds 1e-7 to denominators; ours works with logarithms and adds it with `epsilon: 1e-7`.",
     ),
     "clipkd__task__s1d": Published(
         "winycg/CLIP-KD",
