@@ -11,6 +11,9 @@ JOBS ?= 2
 TESTS ?= tests
 
 BIN := $(VENV)/bin
+EXAMPLES := $(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/recipe.yaml examples/*/run.py))))
+# Examples whose models come from timm or transformers need more than mmdistill[train].
+WITH_BACKBONES := timm_mobilenet bert_bilstm clip_dual_encoder
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --editable
 # Several test processes share the cores; each with its own thread pool would only wait for the others.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
@@ -25,7 +28,7 @@ help:
 	@echo "make demo                            train, distil and report on the embedded sample"
 	@echo "make test                            lint, types and tests"
 	@echo "make example NAME=<folder> [VARIANT=<variant>]"
-	@echo "                                     prepare and run an example: $(notdir $(wildcard examples/*))"
+	@echo "                                     prepare and run an example: $(EXAMPLES)"
 	@echo "make docs                            write the generated pages of docs/"
 	@echo "make benchmarks                      run the benchmarks"
 	@echo "make clean                           remove caches of the tools, never runs or data"
@@ -77,7 +80,7 @@ types: $(VENV)/.mmdistill-test
 unit: $(VENV)/.mmdistill-test
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
-example: $(VENV)/.mmdistill-train
+example: $(VENV)/.mmdistill-$(if $(filter $(NAME),$(WITH_BACKBONES)),all,train)
 	@$(BIN)/python tools/run_example.py '$(NAME)' $(if $(VARIANT),--variant '$(VARIANT)')
 
 docs: $(VENV)/.mmdistill-train

@@ -40,9 +40,9 @@ def stamp(environment: Path, *extras: str, newer: bool = True) -> None:
         os.utime(path, (written + (10 if newer else -10),) * 2)
 
 
-def installs(target: str, environment: Path) -> list[str]:
+def installs(target: str, environment: Path, name: str = "any") -> list[str]:
     """The extras that a target would install."""
-    done = make("-n", target, f"VENV={environment}", "NAME=any")
+    done = make("-n", target, f"VENV={environment}", f"NAME={name}")
     assert done.returncode == 0, done.stderr
     return [line.partition("'.[")[2].partition("]'")[0] for line in done.stdout.splitlines() if "pip install" in line]
 
@@ -56,6 +56,13 @@ def test_the_first_time_installs_what_the_target_needs_once(environment, target,
 def test_the_second_time_installs_nothing(environment, target):
     stamp(environment, "train", "all", "test")
     assert installs(target, environment) == []
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "examples").glob("*/")), ids=lambda path: path.name)
+def test_an_example_installs_the_libraries_of_its_models(environment, folder):
+    files = [*folder.glob("recipe*.yaml"), *folder.glob("run.py")]
+    borrowed = any(word in path.read_text() for path in files for word in ("timm:", "transformers:", "backbones"))
+    assert installs("example", environment, folder.name) == ["all" if borrowed else "train"]
 
 
 def test_a_larger_environment_serves_a_smaller_target(environment):
