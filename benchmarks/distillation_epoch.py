@@ -39,6 +39,7 @@ from mmdistill.recipe.schema import ColumnSpec, ComputeSpec, DistillSpec, ModelS
 from mmdistill.tasks.cross_entropy import CrossEntropy
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.loop import fit, total_steps
+from mmdistill.training.modalities import ModalityTraining
 from mmdistill.training.phase import student_phase
 
 BATCH, TEMPERATURE = 64, 4.0
@@ -183,7 +184,8 @@ def main() -> int:
         )  # fmt: skip
         hand = by_hand(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
         turns = Turns(loader, usual_script(Path(temporary)), hand)
-        phase = student_phase("benchmark", student, objective, train, signals=signals, always_present=["image"])
+        modalities = ModalityTraining(("image",))
+        phase = student_phase("benchmark", student, objective, train, signals=signals, modalities=modalities)
         accelerator = make_accelerator(ComputeSpec(device="cpu", threads=chosen.threads))
         fit(phase, turns, train, accelerator=accelerator, seed=0)
     print(f"{platform.machine()}, cpu, {chosen.threads} threads, torch {torch.__version__}")

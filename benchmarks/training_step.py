@@ -36,6 +36,7 @@ from mmdistill.recipe.schema import ColumnSpec, ComputeSpec, ModelSpec, TrainSpe
 from mmdistill.tasks.cross_entropy import CrossEntropy
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.loop import fit
+from mmdistill.training.modalities import ModalityTraining
 from mmdistill.training.phase import student_phase
 
 ROWS, BATCH, CLASSES = 4096, 128, 10
@@ -127,7 +128,8 @@ def measure(device: torch.device, pairs: int, steps: int, warm_up: int, threads:
         tensors = torch.from_numpy(images)[:, None].to(device), torch.from_numpy(target).to(device)
         turns = TakingTurns(loader, [hand_written(model, *tensors), hand_written(model, *tensors)])
         objective = Objective({"digit": CrossEntropy()})
-        phase = student_phase("benchmark", model, objective, train, always_present=["image"], device=device)
+        modalities = ModalityTraining(("image",))
+        phase = student_phase("benchmark", model, objective, train, modalities=modalities, device=device)
         fit(phase, turns, train, accelerator=accelerator, seed=0)
     return np.array(turns.seconds[warm_up:])
 

@@ -23,6 +23,8 @@ ROOMS = (
     "mmdistill.data.samples.catalog",
     "mmdistill.models.encoders.catalog",
     "mmdistill.models.fusion.catalog",
+    "mmdistill.models.missing.catalog",
+    "mmdistill.data.modality_dropouts.catalog",
     "mmdistill.tasks.catalog",
     "mmdistill.losses.catalog",
     "mmdistill.losses.transforms.catalog",
@@ -30,6 +32,7 @@ ROOMS = (
     "mmdistill.distill.combinations.catalog",
     "mmdistill.distill.policies.catalog",
     "mmdistill.training.catalog",
+    "mmdistill.training.balances.catalog",
 )
 
 

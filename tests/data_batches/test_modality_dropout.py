@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mmdistill.data.modality_dropout import drop
+from mmdistill.data.modality_dropouts.independent import drop
 
 MANY = torch.arange(20_000)
 EVERYWHERE = torch.ones(len(MANY), dtype=torch.bool)

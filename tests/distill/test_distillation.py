@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from mmdistill.data.modality_dropouts.build import build_dropout
 from mmdistill.distill.build import build_objective
 from mmdistill.distill.signals import LiveTeacher, choose_signals
 from mmdistill.models.multimodal import MultimodalModel
-from mmdistill.recipe.schema import ComputeSpec, DistillSpec, SignalsSpec, TrainSpec
+from mmdistill.recipe.schema import Component, ComputeSpec, DistillSpec, SignalsSpec, TrainSpec
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.loop import fit, total_steps
+from mmdistill.training.modalities import ModalityTraining
 from mmdistill.training.phase import student_phase
 from mmdistill.training.state import TrainResult
 from tests.distill.small_run import SmallRun
@@ -112,6 +114,11 @@ def test_without_distillation_a_student_is_its_baseline(run: SmallRun, teacher: 
     assert equal_weights(student, baseline)
 
 
+def hiding(model: MultimodalModel) -> ModalityTraining:
+    half = Component(name="independent", probability=0.5)
+    return ModalityTraining(dropout=build_dropout(half, model.columns, seed=0, total_steps=10))
+
+
 def test_modality_dropout_hides_columns_from_the_student_only(run: SmallRun, teacher: MultimodalModel) -> None:
     seen: dict[str, list[torch.Tensor]] = {"student": [], "teacher": []}
     student = run.model("easy", "hard")
@@ -128,7 +135,7 @@ def test_modality_dropout_hides_columns_from_the_student_only(run: SmallRun, tea
         teacher.register_forward_pre_hook(watch("teacher")),
     ]
     try:
-        learn(run, student, distill("kd"), teacher, "live", modality_dropout=0.5)
+        learn(run, student, distill("kd"), teacher, "live", modalities=hiding(student))
     finally:
         for handle in handles:
             handle.remove()

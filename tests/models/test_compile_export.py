@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmdistill import catalog
 from mmdistill.data.features import FeatureInfo
 from mmdistill.models.multimodal import MultimodalModel, build_model
 from mmdistill.recipe.schema import Component, ModelSpec
@@ -79,7 +80,10 @@ def test_encoders_export(name: str) -> None:
     check(build(MODELS[name]), MODELS[name], any_length=name not in FIXED_LENGTH)
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention", "late"])
+FUSIONS = [entry.name for entry in catalog.entries("fusion") if getattr(entry, "tokens", "") != "aligned"]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_fusions_export_with_any_batch_size_and_length(fusion: str) -> None:
     columns = MODELS["vector"] | MODELS["text"]
     check(build(columns, fusion), columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,24 +17,33 @@ from torch import Tensor, nn
 from mmdistill import catalog
 from mmdistill.errors import InputError
 from mmdistill.models.fusion.build import build_fusion
+from mmdistill.models.fusion.entry import FusionEntry
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.identity import Identity
 from mmdistill.recipe.schema import Component
+from tests.models.fusions import SETTINGS
 
-FUSIONS: list[tuple[str, dict[str, Any]]] = [
-    ("concat", {"hidden": [16]}),
-    ("concat", {"hidden": [], "absent": "zero"}),
-    ("concat", {"hidden": [16, 8], "absent": "zero"}),
-    ("gated", {"dim": 12}),
-    ("gated", {"dim": 12, "gates": "sigmoid"}),
-    ("cross_attention", {"dim": 16, "heads": 2}),
-    ("cross_attention", {"dim": 8, "heads": 2, "depth": 2}),
-    ("late", {}),
-    ("late", {"hidden": 9}),
-]
+FUSIONS = SETTINGS
 # Good names for columns that PyTorch's own containers refuse are among them.
 COLUMNS = ("image", "sound", "type", "lab.values", "note 5%")
 WIDTHS = (6, 8, 4, 5, 7)
-CASES = list(product(range(len(FUSIONS)), range(1, 6), ["pooled", "tokens", "mixed"]))
+FORMS = ("pooled", "tokens", "mixed")
+
+
+def entry_of(fusion: int) -> FusionEntry:
+    return cast(FusionEntry, catalog.get("fusion", FUSIONS[fusion][0]))
+
+
+def forms_of(fusion: int) -> tuple[str, ...]:
+    """A fusion of aligned sequences takes nothing else."""
+    return ("tokens",) if entry_of(fusion).tokens == "aligned" else FORMS
+
+
+CASES = [
+    (fusion, columns, form)
+    for fusion, columns in product(range(len(FUSIONS)), range(1, 6))
+    for form in forms_of(fusion)
+]
 
 
 def name_of(case: tuple[int, int, str]) -> str:
@@ -59,7 +68,11 @@ class Inputs:
         return Inputs(*({column: values[chosen] for column, values in part.items()} for part in parts))
 
     def into(self, fusion: nn.Module) -> Tensor:
-        return fusion(self.embeddings, self.tokens, self.masks, self.present)
+        return self.through(fusion).embedding
+
+    def through(self, fusion: nn.Module) -> Fused:
+        fused: Fused = fusion(self.embeddings, self.tokens, self.masks, self.present)
+        return fused
 
 
 def dims_of(columns: int) -> dict[str, int]:
@@ -75,7 +88,8 @@ def build(case: tuple[int, int, str], dtype: torch.dtype = torch.float64) -> nn.
 
 def inputs(case: tuple[int, int, str], rows: int = 12, seed: int = 0, dtype: torch.dtype = torch.float64) -> Inputs:
     """Random inputs: row 0 has everything, row 1 nothing, the others a random part."""
-    _, columns, form = case
+    fusion, columns, form = case
+    aligned = entry_of(fusion).tokens == "aligned"
     generator = torch.Generator().manual_seed(seed)
     result = Inputs({}, {}, {}, {})
     for index, (column, width) in enumerate(dims_of(columns).items()):
@@ -84,11 +98,11 @@ def inputs(case: tuple[int, int, str], rows: int = 12, seed: int = 0, dtype: tor
         present[0], present[1] = True, False
         result.present[column] = present
         if form == "tokens" or (form == "mixed" and index % 2):
-            length = 3 + index
+            length = 4 if aligned else 3 + index
             result.tokens[column] = torch.randn(rows, length, width, generator=generator, dtype=dtype)
             mask = torch.arange(length) < torch.randint(0, length + 1, (rows, 1), generator=generator)
             mask[0] = True
-            result.masks[column] = mask
+            result.masks[column] = next(iter(result.masks.values()), mask) if aligned else mask
     return result
 
 
@@ -97,10 +111,12 @@ def spoil(given: Inputs, value: float) -> Inputs:
     embeddings, tokens = {}, {}
     for column, present in given.present.items():
         embeddings[column] = given.embeddings[column].clone()
-        embeddings[column][~present] = value
+        embeddings[column][~present] = torch.tensor(value).to(embeddings[column].dtype)
     for column, values in given.tokens.items():
         tokens[column] = values.clone()
-        tokens[column][~(given.masks[column] & given.present[column].unsqueeze(1))] = value
+        tokens[column][~(given.masks[column] & given.present[column].unsqueeze(1))] = torch.tensor(value).to(
+            values.dtype
+        )
     return Inputs(embeddings, tokens, given.masks, given.present)
 
 
@@ -117,12 +133,12 @@ def test_every_parameter_is_registered_gets_gradient_and_changes(case: Any) -> N
     fusion = build(case)
     before = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}
     optimizer = torch.optim.SGD(fusion.parameters(), lr=0.1) if before else None
-    fused = inputs(case).into(fusion)
+    result = inputs(case).through(fusion)
+    fused = result.embedding
     weights = torch.randn(fused.shape, dtype=fused.dtype, generator=torch.Generator().manual_seed(1))
     if optimizer is None:
-        assert case[1] == 1 or FUSIONS[case[0]] in (("concat", {"hidden": [], "absent": "zero"}), ("late", {}))
         return
-    (fused * weights).sum().backward()
+    ((fused * weights).sum() + sum(result.auxiliary.values())).backward()
     optimizer.step()
     for name, parameter in fusion.named_parameters():
         assert parameter.grad.isfinite().all(), name
@@ -151,6 +167,27 @@ def _tensors_of(module: nn.Module) -> list[Tensor]:
 
 
 @every
+def test_taps_and_losses_of_its_own_are_those_it_declares(case: Any) -> None:
+    entry, fusion, given_inputs = entry_of(case[0]), build(case), inputs(case)
+    training, evaluation = given_inputs.through(fusion.train()), given_inputs.through(fusion.eval())
+    columns = COLUMNS[: case[1]]
+    declared = {tap.replace("<column>", column) for tap in entry.taps for column in columns}
+    assert training.taps.keys() == evaluation.taps.keys()
+    assert set(evaluation.taps) == (declared if case[1] > 1 else set())
+    assert set(training.auxiliary) == (set(entry.auxiliary) if case[1] > 1 else set())
+    assert not evaluation.auxiliary
+    for value in training.auxiliary.values():
+        assert value.shape == ()
+        assert value.isfinite()
+    for tap, value in evaluation.taps.items():
+        assert value.shape[0] == 12, tap
+        assert value.isfinite().all(), tap
+        owner = next((column for column in columns if tap.startswith(f"{column}.")), None)
+        if owner is not None:
+            assert (value[~given_inputs.present[owner]] == 0).all(), tap
+
+
+@every
 def test_evaluation_is_deterministic(case: Any) -> None:
     fusion, given_inputs = build(case).eval(), inputs(case)
     assert torch.equal(given_inputs.into(fusion), given_inputs.into(fusion))
@@ -163,10 +200,15 @@ def test_what_is_masked_cannot_change_the_output_or_a_gradient(case: Any, value:
     spoilt = spoil(clean, value)
     for embedding in spoilt.embeddings.values():
         embedding.requires_grad_()
-    expected = clean.into(fusion)
-    result = spoilt.into(fusion)
-    assert torch.equal(result, expected)
-    result.square().sum().backward()
+    # The same random numbers for both: a mixture of experts may draw them in training.
+    torch.manual_seed(0)
+    expected = clean.through(fusion)
+    torch.manual_seed(0)
+    result = spoilt.through(fusion)
+    assert torch.equal(result.embedding, expected.embedding)
+    for found, wanted in ((result.taps, expected.taps), (result.auxiliary, expected.auxiliary)):
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    (result.embedding.square().sum() + sum(result.auxiliary.values())).backward()
     assert all(parameter.grad.isfinite().all() for parameter in fusion.parameters())
     for column, embedding in spoilt.embeddings.items():
         if embedding.grad is not None:
@@ -210,9 +252,9 @@ def test_works_in_single_precision_and_under_bfloat16_autocast(case: Any) -> Non
 def test_masked_input_property(fusion: int, data: st.DataObject) -> None:
     """Any presence pattern, any number of columns, any junk, any precision: zero violations."""
     columns = data.draw(st.integers(2, 5))
-    case = (fusion, columns, data.draw(st.sampled_from(["pooled", "tokens", "mixed"])))
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
-    module, clean = build(case, dtype), inputs(case, rows=4, seed=data.draw(st.integers(0, 99)), dtype=dtype)
+    case = (fusion, columns, data.draw(st.sampled_from(forms_of(fusion))))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]))
+    module, clean = build(case, dtype).eval(), inputs(case, rows=4, seed=data.draw(st.integers(0, 99)), dtype=dtype)
     for column in clean.present:
         clean.present[column] = torch.tensor(data.draw(st.lists(st.booleans(), min_size=4, max_size=4)))
     junk = data.draw(st.floats(width=32, allow_nan=True, allow_infinity=True))

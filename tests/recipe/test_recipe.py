@@ -102,9 +102,15 @@ def test_a_missing_key_is_named(data: dict[str, Any]) -> None:
     assert "data.table: The key 'table' is missing" in refusal(data)
 
 
+def test_one_column_takes_any_fusion_which_then_has_nothing_to_do(data: dict[str, Any]) -> None:
+    student = {"encoders": {"sound": "tiny_cnn"}, "fusion": "gated", "modality_dropout": 0.2}
+    held = Recipe.from_mapping({**data, "student": student}).students["student"]
+    assert held.fusion is not None and held.fusion.name == "gated"
+    assert held.modality_dropout is not None and held.modality_dropout.name == "independent"
+
+
 def test_contradictions_are_refused(data: dict[str, Any]) -> None:
     assert "two ways to say the same" in refusal({**data, "students": {"a": data["student"]}})
-    assert "nothing to fuse" in refusal({**data, "student": {"encoders": {"sound": "tiny_cnn"}, "fusion": "concat"}})
     both = {**data["teacher"], "run": "runs/earlier"}
     assert "not encoders and run" in refusal({**data, "teacher": both})
     whole = {"encoders": {"image": "cnn", "sound": "cnn"}}

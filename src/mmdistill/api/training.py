@@ -31,6 +31,7 @@ from mmdistill.models.custom.model import CustomModel
 from mmdistill.recipe.schema import ComputeSpec, DistillSpec, StopSpec, TrainSpec
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.loop import BatchSource, fit, total_steps
+from mmdistill.training.modalities import ModalityTraining
 from mmdistill.training.phase import student_phase
 from mmdistill.training.progress import Progress, Silent, progress_for
 from mmdistill.training.state import TrainResult
@@ -185,8 +186,7 @@ class _Trainings:
             objective,
             train,
             signals=signals,
-            always_present=model.columns,
-            seed=self.plan.seed,
+            modalities=ModalityTraining(tuple(model.columns)),
             device=self.accelerator.device,
         )
         progress: Progress = progress_for() if self.plan.progress else Silent()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,7 +14,7 @@ from mmdistill.distill.schedules import always_zero, weight_schedule
 from mmdistill.distill.term import PRESENT, Term
 from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError
-from mmdistill.models.tap_names import logits_tap
+from mmdistill.models.tap_names import AUXILIARY, logits_tap
 from mmdistill.recipe.loss_weight import LossWeight
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Objective(nn.Module):
     """The supervised loss of every task plus Σ weight(step) · distillation loss.
 
     Adapters and whatever the losses learn or remember live in this module, so that they are moved, trained, saved and
-    restored with it. Rows without a target take part in the distillation losses only.
+    restored with it. Rows without a target take part in the distillation losses only. What the model itself wants to be
+    small (`auxiliary.<name>` among its outputs while it is trained) is added as it is.
 
     Args:
         losses: task → supervised loss, ``loss(logits, target, labelled, mixed) -> scalar``.
@@ -120,18 +121,32 @@ class Objective(nn.Module):
             values += [term(moment) for term in self._terms]
         weights = self.weights(step)
         parts = {name: _scaled(value, weight) for name, value, weight in zip(self.names, values, weights, strict=True)}
+        own = {tap: value for tap, value in outputs.items() if tap.startswith(AUXILIARY)}
         if self.balance is not None:
             factors = self.balance.factors(weights)
             parts = {name: part * factor for (name, part), factor in zip(parts.items(), factors, strict=True)}
-        return Terms.sum({**parts, **learnt}, _finite(signals))
+        return Terms.sum({**parts, **own, **learnt}, _finite(signals))
+
+    @torch.no_grad()
+    def row_losses(self, batch: TensorDict, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The supervised loss of every row in the first task, and what the row counts: (B,) each.
+
+        Args:
+            batch: of the loader.
+            outputs: the student's taps.
+        """
+        task, tap, _, _ = self._taught[0]
+        rows = cast(Callable[..., tuple[Tensor, Tensor]], self.supervised_losses[0].rows)
+        losses, known = rows(outputs[tap], batch["target"][task], batch["labelled"][task])
+        return losses, known
 
     @torch.no_grad()
     def observe(self, norms: Tensor, step: int) -> None:
         """Tell the balance how strongly each term pulled.
 
         Args:
-            norms: (parts,) of the gradients of `Terms.parts` of that step over the student's weights; what a
-                combination learns from is not balanced.
+            norms: (parts,) of the gradients of `Terms.parts` of that step over the student's weights; the model's own
+                losses and what a combination learns from are not balanced.
             step: the optimiser step, counted from 0.
         """
         if self.balance is None:

@@ -1,4 +1,4 @@
-"""The model of the library: an encoder a column, a fusion, a head a task."""
+"""The model of the library: an encoder a column, a strategy for missing ones, a fusion, a head a task."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from mmdistill.models.column_modules import ColumnModules
 from mmdistill.models.fusion.build import build_fusion
 from mmdistill.models.layers.mlp import projection
 from mmdistill.models.masking import where_true
-from mmdistill.models.tap_names import logits_tap, mask_tap, numbered_tap, refuse_clashes
-from mmdistill.models.tap_shapes import tap_shapes
+from mmdistill.models.missing.build import build_missing
+from mmdistill.models.tap_names import auxiliary_tap, logits_tap, mask_tap, numbered_tap, refuse_clashes
+from mmdistill.models.tap_shapes import gives_tokens, tap_shapes
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
@@ -29,11 +30,11 @@ Head: TypeAlias = "int | Callable[[int], nn.Module]"
 
 
 class MultimodalModel(nn.Module):
-    """Encoders → fusion → heads. Absent columns are masked all the way: what stands in them changes no output.
+    """Encoders → missing → fusion → heads. Absent columns are masked all the way: what is in them changes no output.
 
     Args:
         features: the feature of each column that the model reads.
-        spec: encoders, fusion and dropout. Its columns are those of `features`.
+        spec: encoders, strategy for missing columns, fusion and dropout. Its columns are those of `features`.
         heads: by task, the number of outputs of a linear head, or a function from the width of `fused` to the head.
             Without any the model ends at `fused`.
 
@@ -58,7 +59,8 @@ class MultimodalModel(nn.Module):
         refuse_clashes(self.columns, tuple(heads))
         self.encoders = ColumnModules({column: _encoder(info, spec) for column, info in self.features.items()})
         self.dims = {column: cast(int, encoder.dim) for column, encoder in self.encoders.items()}
-        self.fusion = build_fusion(spec.fusion, self.dims)
+        self.missing = build_missing(spec.missing, self.dims)
+        self.fusion = build_fusion(spec.fusion, self.dims, self._columns_with_tokens)
         self.projection = projection(cast(int, self.fusion.dim), spec.projection) if spec.projection else nn.Identity()
         dim = spec.projection or cast(int, self.fusion.dim)
         self.head_dropout = nn.Dropout(spec.head_dropout)
@@ -96,15 +98,24 @@ class MultimodalModel(nn.Module):
             `<column>.maps` (B, C, …), `<column>.stages.0`, `<column>.stages.1`… (B, C, …), the maps at the end of each
             stage, and `<column>.layers.0`… (B, L, dim) with `<column>.layers.0.mask`…, the tokens after each layer.
             What belongs to a column that a row lacks is zero or masked, but for maps, which are those of an input of
-            zeros.
+            zeros. A fusion and a strategy for missing columns may add taps; while training they may also add
+            `auxiliary.<name>`, scalars that they want to be small, which an objective adds to its terms.
         """
         whose = _present(self, features, present)
         masked = set() if present is None else set(present.keys())
         outputs, embeddings, tokens, masks = self._encode(features, whose, masked)
-        outputs["fused"] = fused = self.projection(self.fusion(embeddings, tokens, masks, whose))
+        completed = self.missing(embeddings, tokens, masks, whose)
+        joined = self.fusion(completed.embeddings, completed.tokens, completed.masks, completed.present)
+        for part in (completed, joined):
+            outputs.update(part.taps)
+            outputs.update((auxiliary_tap(name), value) for name, value in part.auxiliary.items())
+        outputs["fused"] = fused = self.projection(joined.embedding)
         for task, head in self.heads.items():
             outputs[self._logits[task]] = head(self.head_dropout(fused))
         return outputs
+
+    def _columns_with_tokens(self) -> list[str]:
+        return [column for column, info in self.features.items() if gives_tokens(self.encoders[column], info)]
 
     def _encode(
         self, features: Mapping[str, Arrays], whose: Mapping[str, Tensor], masked: Set[str]

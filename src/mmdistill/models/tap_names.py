@@ -20,6 +20,15 @@ def mask_tap(tap: str) -> str:
     return f"{tap}.mask"
 
 
+AUXILIARY = "auxiliary."
+"""Begins the names of the scalars that a model itself wants to be small; only while it is trained."""
+
+
+def auxiliary_tap(name: str) -> str:
+    """The output that holds a loss of the model's own."""
+    return f"{AUXILIARY}{name}"
+
+
 def numbered_tap(column: str, kind: str, number: int) -> str:
     """The tap of one of several things of a column, counted from 0, shallow to deep: ``<column>.stages.2``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdistill.models.modes import evaluating
 
@@ -38,6 +38,13 @@ def example_arrays(info: FeatureInfo, rows: int, length: int, device: torch.devi
         if spec.sequence:
             arrays["mask"] = torch.ones(rows, length, dtype=torch.bool, device=device)
     return arrays
+
+
+@torch.no_grad()
+def gives_tokens(encoder: nn.Module, info: FeatureInfo) -> bool:
+    """Whether an encoder hands over tokens beside its embedding, found by a small pass in eval mode."""
+    with evaluating(encoder):
+        return encoder(example_arrays(info, ROWS, probe_lengths(info)[0])).tokens is not None
 
 
 def tap_shapes(model: MultimodalModel | Watched) -> dict[str, tuple[int | None, ...]]:

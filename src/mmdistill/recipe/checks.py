@@ -31,6 +31,8 @@ RESERVED_COLUMNS = ("logits", "fused")
 """Outputs of every model; a column of that name could not be told from them."""
 BESIDE = ("baseline", "control", "control-teacher", "peer", "co-trained")
 """What models that a run adds to a student are called: with its name in front, or alone beside `student`."""
+MODEL_COMPONENTS = {"fusion": "fusion", "missing": "missing strategy", "modality_dropout": "modality dropout"}
+"""Keys of a model that hold one component, and its kind."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -41,8 +43,12 @@ def components(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Any]]:
         for column, encoder in spec.encoders.items():
             if column in columns:
                 yield (*at, "encoders", column), f"{columns[column].type} encoder", encoder
-        if spec.fusion is not None:
-            yield (*at, "fusion"), "fusion", spec.fusion
+        for key, kind in MODEL_COMPONENTS.items():
+            chosen = getattr(spec, key)
+            if chosen is not None:
+                yield (*at, key), kind, chosen
+        for number, balance in enumerate(spec.modality_balance):
+            yield (*at, "modality_balance", number), "modality balance", balance
     yield ("train", "optimizer"), "optimizer", recipe.train.optimizer
     yield ("train", "schedule"), "schedule", recipe.train.schedule
     for at, distill in distillations(recipe):
@@ -195,9 +201,10 @@ def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem
     for column in set(spec.features) - set(recipe.columns_of(spec)):
         what = f"This model does not read {column!r}"
         yield Problem((*at, "features", column), what, "Add an encoder for it or remove this key")
-    if spec.fusion is not None and len(spec.encoders) < 2:
-        what = "A model of one column has nothing to fuse"
-        yield Problem((*at, "fusion"), what, "Remove `fusion` or add an encoder")
+    for key in ("fusion", "missing", "modality_balance", "probes"):
+        if getattr(spec, key) and not spec.encoders:
+            what = f"`{key}` is for models of encoders, and this one is not made of them here"
+            yield Problem((*at, key), what, "Remove this key")
     train = recipe.train_for(spec)
     if recipe.data.split.validation == 0 and recipe.data.split.column is None:
         needs = {"stop": train.stop.patience or train.stop.target, "select": train.select == "best"}

@@ -158,6 +158,17 @@ class TrainSpec(Spec):
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec, description="How often a checkpoint is written.")
 
 
+def _one_or_several(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _dropout_short_form(value: Any) -> Any:
+    """A number is the chance of `independent`; zero is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"name": "independent", "probability": value} if value else None
+    return value
+
+
 class ModelSpec(Spec):
     """Encoders, one a column the model reads, then a fusion, then the task's head."""
 
@@ -173,11 +184,22 @@ class ModelSpec(Spec):
     features: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Extraction settings of this model where they differ from the column's."
     )
-    modality_dropout: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Chance, per row and column, to hide a column while training; one always stays.",
+    missing: Component | None = Field(
+        default=None,
+        description="What stands in for a column that a row lacks; when left out the fusion is told what is absent.",
+    )
+    modality_dropout: Annotated[Component | None, BeforeValidator(_dropout_short_form)] = Field(
+        default=None,
+        description="Which columns of a row are hidden while training: a distribution and its options; a number is the "
+        "chance of each column on its own.",
+    )
+    modality_balance: Annotated[list[Component], BeforeValidator(_one_or_several)] = Field(
+        default_factory=list, description="What keeps one column from drowning out the others in training."
+    )
+    probes: bool | None = Field(
+        default=None,
+        description="Train a linear probe on each column's embedding beside the model, without changing it, so that a "
+        "lazy column is seen in the curves; left out: for teachers of several columns.",
     )
     projection: int | None = Field(
         default=None, ge=1, description="Width that `fused` is brought to by a small network, as part of the model."
@@ -193,10 +215,6 @@ class ModelSpec(Spec):
             rest = {key: item for key, item in value.items() if key != "factory"}
             return {**rest, "custom": {"factory": value["factory"]}}
         return value
-
-
-def _one_or_several(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
 
 
 class LossTerm(BaseModel):

@@ -17,6 +17,7 @@ from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.recipe.schema import StopSpec, TrainSpec
 from mmdistill.run.card import model_card
+from mmdistill.run.modality_training import modality_training
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.rows import feature_names, train_loader, training_rows
 from mmdistill.run.staged import frozen, learn_in_stages
@@ -76,16 +77,16 @@ def _learn_at_once(
     folder: Path,
 ) -> TrainResult:
     loader, max_steps, train = _budget(shop, planned, seed, train, feature_names(model, teachers))
-    objective = make_objective(shop, planned, seed, model, teachers, *lengths(len(loader), train))
+    steps = lengths(len(loader), train)
+    objective = make_objective(shop, planned, seed, model, teachers, *steps)
+    modalities = modality_training(shop, planned, seed, model, steps)
     phase = student_phase(
         f"{planned.name}, seed {seed}",
         model,
         objective,
         train,
         signals=make_signals(shop, planned, seed, train, teachers, objective),
-        modality_dropout=planned.spec.modality_dropout,
-        always_present=shop.always_present,
-        seed=seed,
+        modalities=modalities,
         device=shop.device,
     )
     return fit(
@@ -95,7 +96,7 @@ def _learn_at_once(
         accelerator=shop.accelerator,
         seed=seed,
         folder=folder,
-        validate=validator(shop, model),
+        validate=validator(shop, model, modalities.probes),
         higher_is_better=shop.higher_is_better,
         max_steps=max_steps,
         fingerprint=shop.fingerprint,

@@ -18,6 +18,7 @@ from mmdistill.errors import InputError, nearest
 from mmdistill.files import disk_errors, read_json, write_json, written_aside
 from mmdistill.models.any_model import AnyModel
 from mmdistill.recipe.schema import StageSpec, TrainSpec
+from mmdistill.run.modality_training import modality_training
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.teaching import Models, lengths, make_objective, make_signals
 from mmdistill.run.workshop import Workshop, validator
@@ -90,15 +91,14 @@ def _learn_stage(
     objective: Objective,
     home: Path,
 ) -> TrainResult:
+    modalities = modality_training(shop, planned, seed, model, lengths(len(loader), train))
     phase = student_phase(
         f"{planned.name}, seed {seed}, {home.name}",
         model,
         objective,
         train,
         signals=make_signals(shop, planned, seed, train, teachers, objective),
-        modality_dropout=planned.spec.modality_dropout,
-        always_present=shop.always_present,
-        seed=seed,
+        modalities=modalities,
         device=shop.device,
     )
     return fit(
@@ -108,7 +108,7 @@ def _learn_stage(
         accelerator=shop.accelerator,
         seed=seed,
         folder=home,
-        validate=validator(shop, model),
+        validate=validator(shop, model, modalities.probes),
         higher_is_better=shop.higher_is_better,
         fingerprint=shop.fingerprint,
         progress=shop.progress,

@@ -117,7 +117,7 @@ def _combination(
 
     def score(teacher: AnyModel) -> float | None:
         validate = validator(shop, teacher) if wanted else None
-        return None if validate is None else sign * (validate() if scored else 0.0)
+        return None if validate is None else sign * (validate().score if scored else 0.0)
 
     facts = tuple(Teaching(name, one.taps, tuple(one.columns), score(one)) for name, one in teachers.items())
     logits = {task: shop.logits_tap(task) for task in shop.dataset.tasks}

@@ -10,6 +10,7 @@ from mmdistill.distill.store import weights_digest
 from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.run.card import model_card
+from mmdistill.run.modality_training import modality_training
 from mmdistill.run.plan import PlannedModel
 from mmdistill.run.rows import feature_names, train_loader
 from mmdistill.run.teaching import lengths, make_objective, partly_seen
@@ -42,8 +43,6 @@ def learn_together(shop: Workshop, planned: PlannedModel, seed: int) -> None:
         f"{' and '.join(models)}, seed {seed}",
         participants,
         train,
-        always_present=shop.always_present,
-        seed=seed,
         device=shop.device,
     )
     result = fit(
@@ -82,10 +81,11 @@ def _participant(
     if not planned.teachers:
         assert planned.distill is not None
         past = OwnPast(model, objective.teacher_taps, planned.distill.policy.options("policy").decay, columns)
-    return Participant(model, objective, planned.teachers, past, planned.spec.modality_dropout, columns)
+    modalities = modality_training(shop, planned, seed, model, steps)
+    return Participant(model, objective, planned.teachers, past, modalities, columns)
 
 
 def _mean_score(shop: Workshop, students: list[AnyModel]) -> Callable[[], float] | None:
     """The mean validation score of several models as a function; None where there are no validation rows."""
     validators = [validate for validate in (validator(shop, student) for student in students) if validate is not None]
-    return (lambda: statistics.fmean(validate() for validate in validators)) if validators else None
+    return (lambda: statistics.fmean(validate().score for validate in validators)) if validators else None

@@ -18,10 +18,14 @@ from mmdistill.models.multimodal import MultimodalModel, build_model
 from mmdistill.models.saving import load_model
 from mmdistill.models.tap_names import logits_tap
 from mmdistill.recipe import Recipe
+from mmdistill.recipe.schema import Component
 from mmdistill.run.dataset import Dataset
 from mmdistill.run.folder import RunFolder
 from mmdistill.run.plan import Plan, PlannedModel
+from mmdistill.tasks.task import State, Task, Values
+from mmdistill.training.probes import ColumnProbes
 from mmdistill.training.progress import Progress
+from mmdistill.training.validation import Validation
 
 PEER_SEED = 10_007
 """Added to a seed for the first weights of a peer of the same kind, which would otherwise be its student's twin."""
@@ -123,17 +127,23 @@ def new_model(
     return model
 
 
-def _absent(shop: Workshop, columns: Sequence[str], modality_dropout: float) -> dict[str, int]:
+def _absent(shop: Workshop, columns: Sequence[str], modality_dropout: Component | None) -> dict[str, int]:
     """Column → how many rows a model would be shown without it."""
     prepared = shop.dataset.prepared
     rows = np.setdiff1d(np.arange(len(shop.dataset.table)), [cell.row for cell in prepared.skipped])
-    if modality_dropout:
+    if modality_dropout is not None:
         return dict.fromkeys(columns, len(rows))
     return {column: int((~prepared.present[column][torch.from_numpy(rows)]).sum()) for column in columns}
 
 
-def validator(shop: Workshop, model: AnyModel) -> Callable[[], float] | None:
-    """The validation score of a model as a function; None where there are no validation rows."""
+def validator(shop: Workshop, model: AnyModel, probes: ColumnProbes | None = None) -> Callable[[], Validation] | None:
+    """The validation score of a model as a function; None where there are no validation rows.
+
+    Args:
+        shop: the run.
+        model: what is scored.
+        probes: scored with it.
+    """
     rows = shop.dataset.splits.validation
     if not len(rows):
         return None
@@ -142,14 +152,38 @@ def validator(shop: Workshop, model: AnyModel) -> Callable[[], float] | None:
     loader = shop.dataset.clean_loader(rows, model.feature_names, shop.device)
     targets = shop.dataset.targets_of(name, rows)
 
-    def validate() -> float:
-        score = task.quick_metrics(collect(model, loader, [tap])[tap], targets, state)[task.primary]
+    sign = 1.0 if task.directions[task.primary] else -1.0
+    taps = [tap, *model.columns] if probes is not None else [tap]
+
+    def validate() -> Validation:
+        outputs = collect(model, loader, taps)
+        score = task.quick_metrics(outputs[tap], targets, state)[task.primary]
         if score is None:
             raise InputError(
                 f"The metric {task.primary!r} is not defined on the validation rows",
                 where="data.split",
                 fix="Give the validation split rows of every class, or choose another primary metric",
             )
-        return score
+        if probes is None:
+            return Validation(score)
+        return Validation(score, _probed(task, probes, outputs, targets, state, sign))
 
     return validate
+
+
+@torch.no_grad()
+def _probed(
+    task: Task,
+    probes: ColumnProbes,
+    outputs: Mapping[str, torch.Tensor],
+    targets: Values,
+    state: State,
+    sign: float,
+) -> dict[str, float]:
+    """Column → score of its probe on the validation rows, higher being better."""
+    device = next(probes.parameters()).device
+    logits = probes({column: outputs[column].to(device) for column in probes.columns})
+    found = {
+        column: task.quick_metrics(values.cpu(), targets, state)[task.primary] for column, values in logits.items()
+    }
+    return {column: sign * score for column, score in found.items() if score is not None}

@@ -63,6 +63,11 @@ class CrossEntropy(nn.Module):
         total = weights.sum()
         return losses.sum() / torch.where(total > 0, total, 1)
 
+    def rows(self, logits: Tensor, target: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of every row and what it counts, (B,) each, zero without a target; arguments as in `forward`."""
+        wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        return self._parts(wide, torch.where(labelled, target, NO_TARGET))
+
     def _parts(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted loss and weight of each row, both (B,) and zero for rows without target."""
         class_weights = self.class_weights

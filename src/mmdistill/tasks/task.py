@@ -31,7 +31,8 @@ class Task(Protocol):
         primary: the metric that selects models and states the gain.
         directions: whether higher is better, by metric.
         loss: the supervised loss, a module: ``loss(logits, target, labelled, mixed=None) -> scalar``. It is registered
-            in the objective, so that its buffers and parameters move, train and are saved with everything else.
+            in the objective, so that its buffers and parameters move, train and are saved with everything else. Its
+            ``rows(logits, target, labelled)`` gives the loss of every row and what the row counts, (B,) each.
     """
 
     taps: tuple[str, ...]

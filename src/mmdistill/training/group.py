@@ -7,7 +7,7 @@ beside its student, as in Huo et al., "C2KD", CVPR 2024, is a group of two.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from tensordict import TensorDict
@@ -19,8 +19,9 @@ from mmdistill.distill.several import side_by_side
 from mmdistill.distill.signals import PRESENT, rows_seen
 from mmdistill.distill.terms import Terms
 from mmdistill.recipe.schema import TrainSpec
+from mmdistill.training.modalities import ModalityTraining, sight
 from mmdistill.training.optimizers import make_optimizer
-from mmdistill.training.phase import Phase, sight
+from mmdistill.training.phase import Phase
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class Participant:
         teachers: names of those participants.
         past: the average of its own weights, where that teaches it instead.
         columns: the columns that it reads, where a row may lack all of them: what it says of such a row does not count.
-        modality_dropout: chance, per row and column, that the model is not shown the column.
+        modalities: what happens to the model's columns; of it only the dropout, which is saved with the model.
     """
 
     model: nn.Module
     objective: Objective
     teachers: tuple[str, ...] = ()
     past: OwnPast | None = None
-    modality_dropout: float = 0.0
+    modalities: ModalityTraining = field(default_factory=ModalityTraining)
     columns: tuple[str, ...] = ()
 
 
@@ -50,8 +51,6 @@ def group_phase(
     participants: Mapping[str, Participant],
     train: TrainSpec,
     *,
-    always_present: Collection[str] = (),
-    seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Phase:
     """The phase of models that teach each other, or of one that its own past teaches.
@@ -64,12 +63,10 @@ def group_phase(
         name: of the training.
         participants: by name.
         train: optimiser and learning rate of all.
-        always_present: columns that every training row has; they need no masking.
-        seed: of the modality dropout.
         device: where the modules are moved to before the optimiser is made.
     """
     parts_of = {who: _modules(who, one).to(device) for who, one in participants.items()}
-    see = {who: sight(one.model, one.modality_dropout, always_present, seed) for who, one in participants.items()}
+    see = {who: sight(one.model, one.modalities) for who, one in participants.items()}
     alone = len(participants) == 1
     sizes: dict[str, int] = {}
 
@@ -96,14 +93,22 @@ def group_phase(
     optimizers = {who: make_optimizer(own, train.optimizer, train.learning_rate) for who, own in parts_of.items()}
     modules = {name: module for own in parts_of.values() for name, module in own.items()}
     balanced = any(one.objective.balance is not None for one in participants.values())
-    left = [f"{who}-{part}" for who in participants for part in ("objective", "past")]
-    return Phase(name, modules, optimizers, step, after_step, observe if balanced else None, left)
+    left = [f"{who}-{part}" for who in participants for part in ("objective", "past", "dropout")]
+    return Phase(
+        name,
+        modules,
+        optimizers,
+        step,
+        after_step=after_step,
+        observe=observe if balanced else None,
+        left_behind=left,
+    )
 
 
 def _modules(who: str, one: Participant) -> nn.ModuleDict:
     """What a participant trains, and what it remembers."""
-    parts = (("model", one.model), ("objective", one.objective), ("past", one.past))
-    return nn.ModuleDict({f"{who}-{part}": module for part, module in parts if module is not None})
+    parts = {"model": one.model, "objective": one.objective, "past": one.past, "dropout": one.modalities.dropout}
+    return nn.ModuleDict({f"{who}-{part}": module for part, module in parts.items() if module is not None})
 
 
 def heard(

@@ -27,6 +27,7 @@ from mmdistill.training.selection import Selection
 from mmdistill.training.state import StoppedBy, TrainResult, TrainState
 from mmdistill.training.term_gradients import TermGradients
 from mmdistill.training.trackers import tracked
+from mmdistill.training.validation import Validation
 
 # A checkpoint at the end of an epoch is left out while writing them would take more than this share of the time.
 CHECKPOINT_SHARE = 0.05
@@ -58,7 +59,7 @@ def fit(
     accelerator: Accelerator,
     seed: int,
     folder: Path | None = None,
-    validate: Callable[[], float] | None = None,
+    validate: Callable[[], float | Validation] | None = None,
     higher_is_better: bool = True,
     max_steps: int | None = None,
     fingerprint: Mapping[str, str] | None = None,
@@ -134,7 +135,7 @@ class _Loop:
     """The parts of one `fit` and the stages of its epochs."""
 
     folder: Path | None
-    validate: Callable[[], float] | None
+    validate: Callable[[], float | Validation] | None
     last_step: int
     fingerprint: dict[str, str]
 
@@ -217,6 +218,7 @@ class _Loop:
         if self.rows_in_group:
             torch._foreach_mul_(self.gradients(), self.train.batch_size / self.rows_in_group)
             self.rows_in_group = 0
+        self.phase.after_backward(self.state.step)
         if self.train.clip_norm is not None or self.norm_is_due():
             self.journal.record.add_gradient_norm(self.clip())
         for optimizer in optimizers:
@@ -273,7 +275,9 @@ class _Loop:
         epoch, over = state.epoch + 1, state.step >= self.last_step
         epochs_done, score = self.epochs_done(), None
         if self.validate is not None and (over or epoch % self.train.evaluate_every == 0):
-            score = float(self.validate())
+            said = self.validate()
+            score, columns = said if isinstance(said, Validation) else (float(said), {})
+            self.phase.validated(epoch, columns)
             best = self.selection.offer(epoch, score)
             journal.write(epochs_done, state.step, self.learning_rate(), score)
             self.progress.validated(epoch, score, best)

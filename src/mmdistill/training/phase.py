@@ -10,19 +10,19 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmdistill.data.modality_dropout import drop
+from mmdistill.data.modality_dropouts.dropout import ModalityDropout
 from mmdistill.distill.objective import Objective
 from mmdistill.distill.signals import Signals
 from mmdistill.distill.terms import Terms
 from mmdistill.recipe.schema import TrainSpec
+from mmdistill.training.modalities import SEEN, ModalityTraining, sight
 from mmdistill.training.optimizers import make_optimizer
 
 Step = Callable[[TensorDict, int], Terms]
-Sight = Callable[[TensorDict, int], dict[str, Tensor]]
 
 
-def nothing(step: int) -> None:
-    """What most phases do after an optimiser step."""
+def nothing(*_: object) -> None:
+    """What most phases do after a backward pass, an optimiser step or a look at the validation rows."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,12 @@ class Phase:
         optimizers: by name; all take a step at the end of each group of accumulated batches.
         step: gives the terms of a batch at an optimiser step, counted from 0. It runs under autocast and must not
             synchronise with the device.
+        after_backward: called with the number of the step, counted from 0, when its gradients are complete and before
+            they are clipped; it may change them.
         after_step: called after each optimiser step with its number, counted from 1.
         observe: told, now and then, the gradient norm of each of the terms that `step` gave and the number of the step,
             counted from 0; None where nothing depends on them.
+        validated: told of a look at the validation rows: epochs done, and the scores of columns, where there are any.
         left_behind: names of modules that are of no use once training is over: an objective, whose memory of rows may
             be far larger than the model. They keep their last state, whichever epoch the others are put back to.
     """
@@ -49,8 +52,10 @@ class Phase:
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, Optimizer]
     step: Step
+    after_backward: Callable[[int], None] = nothing
     after_step: Callable[[int], None] = nothing
     observe: Callable[[Tensor, int], None] | None = None
+    validated: Callable[[int, Mapping[str, float]], None] = nothing
     left_behind: Collection[str] = ()
 
     def parameters(self) -> list[Tensor]:
@@ -78,14 +83,13 @@ def student_phase(
     train: TrainSpec,
     *,
     signals: Signals | None = None,
-    modality_dropout: float = 0.0,
-    always_present: Collection[str] = (),
-    seed: int = 0,
+    modalities: ModalityTraining | None = None,
     device: torch.device | str = "cpu",
 ) -> Phase:
     """The phase of one model that learns from targets, and from a teacher's signals if there are any.
 
-    A teacher, a student and a baseline are all trained by this phase.
+    A teacher, a student and a baseline are all trained by this phase. Probes have an optimiser of their own, so that
+    their gradient has no part in clipping the model's.
 
     Args:
         name: of the model.
@@ -93,51 +97,54 @@ def student_phase(
         objective: its losses, adapters and loss state are trained with the model.
         train: optimiser and learning rate.
         signals: what the teacher says about a batch.
-        modality_dropout: chance, per row and column, that the model is not shown the column; the teacher always is.
-        always_present: columns that every training row has; they need no masking.
-        seed: of the modality dropout.
+        modalities: what happens to the model's columns.
         device: where the modules are moved to before the optimiser is made.
     """
-    modules = nn.ModuleDict({"model": model, "objective": objective}).to(device)
-    see = sight(model, modality_dropout, always_present, seed)
+    modalities = modalities or ModalityTraining()
+    beside = modalities.modules()
+    modules = nn.ModuleDict({"model": model, "objective": objective, **beside}).to(device)
+    see, dropout, probes = sight(model, modalities), modalities.dropout, modalities.probes
 
     def step(batch: TensorDict, index: int) -> Terms:
         outputs = see(batch, index)
         said = signals(batch) if signals is not None else {}
-        return objective(batch, outputs, said, index)
+        terms = objective(batch, outputs, said, index)
+        for balance in modalities.balances:
+            terms = balance.terms(batch, outputs, terms, index)
+        if dropout is not None and dropout.reads_losses:
+            _observe(dropout, objective, batch, outputs)
+        if probes is not None:
+            losses = {f"probe/{column}": loss for column, loss in probes.losses(batch, outputs).items()}
+            terms = Terms.sum({**terms.parts, **losses}, terms.teacher)
+        return terms
 
-    optimizer = make_optimizer(modules, train.optimizer, train.learning_rate)
-    observe = objective.observe if objective.balance is not None else None
+    def after_backward(index: int) -> None:
+        for balance in modalities.balances:
+            balance.after_backward(index)
+
+    def validated(epoch: int, scores: Mapping[str, float]) -> None:
+        for balance in modalities.balances:
+            balance.validated(epoch, scores)
+
+    learning = nn.ModuleDict({one: module for one, module in modules.items() if one != "probes"})
+    optimizers = {"all": make_optimizer(learning, train.optimizer, train.learning_rate)}
+    if probes is not None:
+        optimizers["probes"] = make_optimizer(probes, train.optimizer, train.learning_rate)
     return Phase(
         name,
-        {"model": model, "objective": objective},
-        {"all": optimizer},
+        {"model": model, "objective": objective, **beside},
+        optimizers,
         step,
-        observe=observe,
-        left_behind=("objective",),
+        after_backward=after_backward if modalities.balances else nothing,
+        observe=objective.observe if objective.balance is not None else None,
+        validated=validated if modalities.balances else nothing,
+        left_behind=("objective", *beside),
     )
 
 
-def sight(model: nn.Module, modality_dropout: float, always_present: Collection[str], seed: int) -> Sight:
-    """A function from a batch and the number of the step to what a model makes of it while it learns.
-
-    Args:
-        model: called as ``model(features, present)``.
-        modality_dropout: see `student_phase`.
-        always_present: see `student_phase`.
-        seed: of the modality dropout.
-    """
-    columns: list[str] = list(getattr(model, "columns", ()))
-    unsure = [column for column in columns if column not in always_present]
-
-    def see(batch: TensorDict, index: int) -> dict[str, Tensor]:
-        present = batch["present"]
-        if modality_dropout:
-            mine = {column: present[column] for column in (columns or present.keys())}
-            present = drop(mine, seed, batch["row"], index, modality_dropout)
-        elif columns:
-            present = {column: present[column] for column in unsure}
-        outputs: dict[str, Tensor] = model(batch["features"], present)
-        return outputs
-
-    return see
+@torch.no_grad()
+def _observe(dropout: ModalityDropout, objective: Objective, batch: TensorDict, outputs: Mapping[str, Tensor]) -> None:
+    """Tell a modality dropout how hard each row was with what was shown of it."""
+    losses, known = objective.row_losses(batch, outputs)
+    columns: tuple[str, ...] = dropout.columns
+    dropout.observe(dict(zip(columns, outputs[SEEN].unbind(1), strict=True)), losses, known)

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from torch import nn
 
+from mmdistill import catalog
+from mmdistill.errors import InputError
+from mmdistill.models.fusion.entry import FusionEntry
 from mmdistill.models.fusion.identity import Identity
 from mmdistill.recipe.schema import Component
 
 DEFAULT = Component(name="concat")
 
 
-def build_fusion(component: Component | None, dims: Mapping[str, int]) -> nn.Module:
+def build_fusion(
+    component: Component | None,
+    dims: Mapping[str, int],
+    columns_with_tokens: Callable[[], Collection[str]] | None = None,
+) -> nn.Module:
     """The fusion of columns of the given widths. One column needs none, whatever the recipe names.
 
     Args:
         component: name and options; concat when None.
-        dims: width of each column's embedding.
+        dims: width of each column's embedding and tokens.
+        columns_with_tokens: which columns' encoders give tokens, asked only where it matters; None: taken as all.
 
     Raises:
-        InputError: when there is no fusion of that name.
+        InputError: when there is no fusion of that name, or it needs tokens that a column does not give.
         pydantic.ValidationError: when an option is unknown or has a bad value.
     """
+    component = component or DEFAULT
+    entry = catalog.get("fusion", component.name, where="fusion")
     if len(dims) == 1:
         return Identity(dims)
-    return (component or DEFAULT).build("fusion", dict(dims))
+    if isinstance(entry, FusionEntry) and entry.tokens == "aligned" and columns_with_tokens is not None:
+        pooled = sorted(set(dims) - set(columns_with_tokens()))
+        if pooled:
+            raise InputError(
+                f"The fusion {entry.name!r} needs a sequence of every column, and the encoder of {pooled[0]!r} gives "
+                "one vector a row",
+                where="fusion",
+                fix=f"Choose an encoder of {pooled[0]!r} that keeps tokens, or a fusion of `mmdistill list fusions` "
+                "that takes pooled columns",
+            )
+    return component.build("fusion", dict(dims))

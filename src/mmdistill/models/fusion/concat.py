@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mmdistill.models.fusion.catalog import ConcatOptions
+from mmdistill.models.fusion.families.pooled import ConcatOptions
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.presence import kept, presence
 from mmdistill.models.layers.mlp import mlp
 
@@ -36,19 +37,15 @@ class Concat(nn.Module):
         tokens: Mapping[str, Tensor],  # noqa: ARG002 (the signature of every fusion)
         masks: Mapping[str, Tensor],  # noqa: ARG002
         present: Mapping[str, Tensor],
-    ) -> Tensor:
+    ) -> Fused:
         """Embeddings (B, dim) by column and `present` (B,) by column to (B, dim)."""
         if self.absent is None:
             bits = presence(present, self.columns)
             vectors = kept(embeddings, present, self.columns)
-            return self.layers(torch.cat([*vectors, bits.to(vectors[0].dtype)], dim=1))
+            return Fused(self.layers(torch.cat([*vectors, bits.to(vectors[0].dtype)], dim=1)))
         stand_ins = self.absent.split(self.widths)
-        return self.layers(
-            torch.cat(
-                [
-                    torch.where(present[column].unsqueeze(1), embeddings[column], stand_in)
-                    for column, stand_in in zip(self.columns, stand_ins, strict=True)
-                ],
-                dim=1,
-            )
-        )
+        vectors = [
+            torch.where(present[column].unsqueeze(1), embeddings[column], stand_in)
+            for column, stand_in in zip(self.columns, stand_ins, strict=True)
+        ]
+        return Fused(self.layers(torch.cat(vectors, dim=1)))

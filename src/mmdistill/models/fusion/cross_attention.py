@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.models.column_modules import ColumnModules
-from mmdistill.models.fusion.catalog import CrossAttentionOptions
+from mmdistill.models.fusion.families.attention import CrossAttentionOptions
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.presence import kept, presence
 from mmdistill.models.layers.transformer import Attention, feed_forward
 from mmdistill.models.masking import where_true
@@ -71,7 +72,7 @@ class CrossAttention(nn.Module):
         tokens: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
-    ) -> Tensor:
+    ) -> Fused:
         """Fuse.
 
         Args:
@@ -92,7 +93,7 @@ class CrossAttention(nn.Module):
         everything, visible = self._all_tokens(vectors, tokens, masks, present)
         for layer in self.layers:
             summaries = layer(summaries, everything, visible)
-        return self.out(where_true(there, self.norm(summaries)).flatten(1))
+        return Fused(self.out(where_true(there, self.norm(summaries)).flatten(1)))
 
     def _all_tokens(
         self,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.models.column_modules import ColumnModules
-from mmdistill.models.fusion.catalog import GatedOptions
+from mmdistill.models.fusion.families.pooled import GatedOptions
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.presence import kept, presence
 from mmdistill.models.masking import masked_softmax, where_true
 
@@ -36,7 +37,7 @@ class Gated(nn.Module):
         tokens: Mapping[str, Tensor],  # noqa: ARG002 (the signature of every fusion)
         masks: Mapping[str, Tensor],  # noqa: ARG002
         present: Mapping[str, Tensor],
-    ) -> Tensor:
+    ) -> Fused:
         """Embeddings (B, dim) by column and `present` (B,) by column to (B, dim)."""
         there = presence(present, self.columns)
         vectors = kept(embeddings, present, self.columns)
@@ -48,4 +49,4 @@ class Gated(nn.Module):
         values = torch.stack(
             [self.project[column](vector) for column, vector in zip(self.columns, vectors, strict=True)], dim=1
         )
-        return (gates * values.tanh()).sum(1)
+        return Fused((gates * values.tanh()).sum(1))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.masking import where_true
 
 
@@ -26,6 +27,6 @@ class Identity(nn.Module):
         tokens: Mapping[str, Tensor],  # noqa: ARG002 (the signature of every fusion)
         masks: Mapping[str, Tensor],  # noqa: ARG002
         present: Mapping[str, Tensor],
-    ) -> Tensor:
+    ) -> Fused:
         """The embedding (B, dim)."""
-        return where_true(present[self.column], embeddings[self.column])
+        return Fused(where_true(present[self.column], embeddings[self.column]))

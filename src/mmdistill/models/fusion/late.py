@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmdistill.models.column_modules import ColumnModules
-from mmdistill.models.fusion.catalog import LateOptions
+from mmdistill.models.fusion.families.decisions import LateOptions
+from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.presence import kept, presence
 
 
@@ -42,7 +43,7 @@ class Late(nn.Module):
         tokens: Mapping[str, Tensor],  # noqa: ARG002 (the signature of every fusion)
         masks: Mapping[str, Tensor],  # noqa: ARG002
         present: Mapping[str, Tensor],
-    ) -> Tensor:
+    ) -> Fused:
         """Embeddings (B, dim) by column and `present` (B,) by column to (B, dim)."""
         vectors = kept(embeddings, present, self.columns)
         there = presence(present, self.columns).to(vectors[0].dtype)
@@ -51,4 +52,4 @@ class Late(nn.Module):
         for index, (column, vector) in enumerate(zip(self.columns, vectors, strict=True)):
             part = vector if self.hidden is None else self.hidden[column](vector).relu()
             parts += [part * share[:, index : index + 1], share[:, index : index + 1]]
-        return torch.cat(parts, dim=1)
+        return Fused(torch.cat(parts, dim=1))

@@ -6,11 +6,13 @@ never a row with nothing left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from mmdistill.data.modality_dropouts.catalog import IndependentOptions
+from mmdistill.data.modality_dropouts.dropout import ModalityDropout
 from mmdistill.data.views import uniform
 
 
@@ -46,3 +48,22 @@ def drop(
     rescue = torch.zeros_like(kept).scatter_(-1, spared, ~kept.any(dim=-1, keepdim=True))
     kept |= rescue & had
     return dict(zip(names, kept.unbind(-1), strict=True))
+
+
+class Independent(ModalityDropout):
+    """One coin for each row and column; see `drop`.
+
+    Args:
+        columns: see `ModalityDropout`.
+        options: see `IndependentOptions`.
+        seed: see `ModalityDropout`.
+        total_steps: see `ModalityDropout`.
+    """
+
+    def __init__(self, columns: Sequence[str], options: IndependentOptions, *, seed: int, total_steps: int) -> None:
+        super().__init__(columns, seed=seed, total_steps=total_steps)
+        self.probability = options.probability
+
+    def forward(self, present: Mapping[str, Tensor], rows: Tensor, step: int) -> dict[str, Tensor]:
+        """See `drop`, with the step as the view."""
+        return drop(present, self.seed, rows, step, self.probability)

@@ -1,0 +1,1 @@
+"""What stands in for a column that a row lacks."""

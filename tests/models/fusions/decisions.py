@@ -1,0 +1,10 @@
+"""Settings of the fusions of this family for the common suite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("late", {}),
+    ("late", {"hidden": 9}),
+]

@@ -1,0 +1,7 @@
+"""Settings of the fusions of this family for the common suite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = []
