@@ -81,3 +81,34 @@ def worst_subset(scores: Mapping[str, Mapping[str, Any]], metric: str, higher_is
     if not defined:
         return None
     return (min if higher_is_better else max)(defined, key=lambda name: defined[name])
+
+
+def drops(
+    scores: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], directions: Mapping[str, bool]
+) -> dict[str, dict[str, float | None]]:
+    """What each modality's absence costs: the score with everything against that with all but one.
+
+    Args:
+        scores: subset name → metric → value, as `by_subset` gives them.
+        columns: the columns that the model reads, in its order.
+        directions: metric → whether higher is better.
+
+    Returns:
+        column → metric → loss, positive when the score is worse without it; None where either is not defined. Columns
+        without which the model was not scored are left out, as is the only column of a model.
+    """
+    full = scores[subset_name(columns)]
+    found = {}
+    for column in columns:
+        without = scores.get(subset_name([one for one in columns if one != column]))
+        if without is not None and len(columns) > 1:
+            found[column] = {
+                metric: _loss(full[metric], without[metric], higher) for metric, higher in directions.items()
+            }
+    return found
+
+
+def _loss(full: float | None, without: float | None, higher_is_better: bool) -> float | None:
+    if full is None or without is None:
+        return None
+    return full - without if higher_is_better else without - full

@@ -20,6 +20,12 @@ WITHOUT_TEACHER = ("mutual", "own_past")
 def bad_teachers(recipe: Recipe) -> Iterator[Problem]:
     """Names of teachers that nothing has, circles of students, and controls that would be no control."""
     known = [*recipe.teachers, *recipe.students]
+    if not known:
+        yield Problem(("students",), "There is neither a teacher nor a student", "Add `teacher` and `student`")
+    for name, teacher_spec in recipe.teachers.items():
+        if teacher_spec.run is not None and not recipe.students:
+            what = "A teacher of an earlier run is only measured beside a student, and there is none"
+            yield Problem(("teachers", name, "run"), what, "Add `student`, or use `mmdistill evaluate` on that run")
     for name, student in recipe.students.items():
         others = [one for one in known if one != name]
         for teacher in student.teacher or ():

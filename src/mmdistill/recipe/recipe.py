@@ -50,7 +50,9 @@ class Recipe(Spec):
         default_factory=dict, description="The models that teach, by name. Short form: `teacher`."
     )
     students: dict[str, StudentSpec] = Field(
-        min_length=1, description="The models to ship, by name. Short form: `student`."
+        default_factory=dict,
+        description="The models to ship, by name. Short form: `student`. Without any, the teachers are trained and "
+        "compared.",
     )
     distill: DistillSpec = Field(default_factory=DistillSpec, description="What students learn besides the targets.")
     train: TrainSpec = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mmdistill.evaluation.multiplicity import holm
@@ -91,19 +91,21 @@ class Entrant:
 def ranked_students(runs: Sequence[RunFolder]) -> list[Entrant]:
     """Every student of the runs, the best on validation first; those without a validation score come last.
 
-    Test scores play no part in it.
+    Test scores play no part in it. Of a run without students the teachers are ranked.
     """
-    students = [Entrant(run, name, gain=_gain(run.results, name)) for run in runs for name in _students(run.results)]
+    students = [Entrant(run, name, gain=_gain(run.results, name)) for run in runs for name in _ranked(run.results)]
     return sorted(_with_ranks(_with_adjusted_p(students)), key=_place)
 
 
 def references(runs: Sequence[RunFolder]) -> list[Entrant]:
     """The teachers and baselines of the runs, which take no part in the ranking."""
-    return [Entrant(run, name) for run in runs for name in run.results.with_role("teacher", "baseline")]
+    beside = [(run, name) for run in runs for name in run.results.with_role("teacher", "baseline")]
+    return [Entrant(run, name) for run, name in beside if name not in _ranked(run.results)]
 
 
-def _students(results: Results) -> Iterator[str]:
-    return (name for name in results.ordered if results.models[name].role == "student")
+def _ranked(results: Results) -> list[str]:
+    """What a run asks to be compared: its students, or its teachers where it has none."""
+    return results.with_role("student") or results.with_role("teacher")
 
 
 def _gain(results: Results, student: str) -> Gain | None:

@@ -162,7 +162,8 @@ def predict_table(
     if output.suffix not in {".csv", ".parquet"}:
         raise InputError(f"Predictions are written as .csv or .parquet, not {output.suffix!r}", where=str(output))
     trained = _trained(folder)
-    model = model or next(iter(Recipe.load(folder.recipe).students))
+    recipe = Recipe.load(folder.recipe)
+    model = model or next(iter((*recipe.students, *recipe.teachers)))
     if model not in trained:
         raise InputError(
             f"The run has no finished model {model!r}", where=str(folder.path), fix=nearest(model, list(trained))

@@ -16,7 +16,7 @@ from mmdistill.data.splits import Splits
 from mmdistill.evaluation.agreement import agreement
 from mmdistill.evaluation.calibration import calibration
 from mmdistill.evaluation.cost import model_cost
-from mmdistill.evaluation.modalities import by_subset, collect_by_subset, subset_name, worst_subset
+from mmdistill.evaluation.modalities import by_subset, collect_by_subset, drops, subset_name, worst_subset
 from mmdistill.evaluation.predictions import Predictions, write_predictions
 from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
@@ -62,7 +62,7 @@ def measure(shop: Workshop) -> dict[str, Any]:
     majority = _take_majority(models)
     gains = [_gain(shop, comparison, measured) for comparison in shop.plan.comparisons]
     main = next((gain for gain in gains if gain["compared_with"] == "baseline"), None)
-    student = next(planned.name for planned in shop.plan.models if planned.role == "student")
+    student = next((planned.name for planned in shop.plan.models if planned.role == "student"), None)
     teacher = next(iter(shop.recipe.teachers), None)
     scores = [None if name is None else _mean(models[name], shop.primary_metric) for name in (teacher, student)]
     return {
@@ -73,18 +73,35 @@ def measure(shop: Workshop) -> dict[str, Any]:
         "primary_metric": shop.primary_metric,
         "higher_is_better": shop.higher_is_better,
         "metrics": _directions(shop),
-        "verdict": main["verdict"] if main else NO_BASELINE,
+        "verdict": main["verdict"] if main else _no_gain(shop, models),
         "models": models,
         "gain": main,
         "gains": gains,
         "retained": retained(scores[1], scores[0], shop.higher_is_better),
-        "compression": models[teacher]["parameters"] / max(1, models[student]["parameters"]) if teacher else None,
+        "compression": models[teacher]["parameters"] / max(1, models[student]["parameters"])
+        if teacher and student
+        else None,
         "majority": majority,
         "data": shop.dataset.facts(),
         "seeds": list(shop.recipe.seeds),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": __version__,
     }
+
+
+def _no_gain(shop: Workshop, models: Mapping[str, Any]) -> str:
+    """What there is to say where nothing was distilled, or nothing stands beside it."""
+    if shop.recipe.students:
+        return NO_BASELINE
+    said = "No student was trained, so there is no gain to tell."
+    known = {name: _mean(models[name], shop.primary_metric, "validation") for name in shop.recipe.teachers}
+    scores = {name: score for name, score in known.items() if score is not None}
+    if len(scores) < 2:
+        return said
+    best = (max if shop.higher_is_better else min)(scores, key=lambda name: scores[name])
+    metric, test = shop.primary_metric.replace("_", " "), _mean(models[best], shop.primary_metric)
+    on_test = f" and {test:.3f} on the test rows" if test is not None else ""
+    return f"{said} Of {len(scores)} teachers {best} is the best on validation: {metric} {scores[best]:.3f}{on_test}."
 
 
 def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
@@ -119,6 +136,8 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
         _write_predictions(shop, planned, seed, name, found)
     record["metrics"] = dict(record["modalities"][full])
     record["worst_subset"] = worst_subset(record["modalities"], shop.primary_metric, shop.higher_is_better)
+    directions = {metric: facts["higher_is_better"] for metric, facts in _directions(shop).items()}
+    record["drops"] = drops(record["modalities"], model.columns, directions)
     record.update(_more(shop, found[full], validation, taps))
     return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
 
@@ -269,7 +288,7 @@ def _groups(shop: Workshop, splits: Splits) -> Array | None:
     return np.array([str(cells[row]) for row in splits.test])
 
 
-def _mean(model: Mapping[str, Any], metric: str) -> float | None:
-    """Mean of a metric over the seeds; None when a seed lacks it."""
-    values = [run["metrics"].get(metric) for run in model["runs"]]
+def _mean(model: Mapping[str, Any], metric: str, rows: str = "metrics") -> float | None:
+    """Mean of a metric over the seeds, on test rows or on those of `validation`; None when a seed lacks it."""
+    values = [run[rows].get(metric) for run in model["runs"]]
     return None if any(value is None for value in values) else statistics.fmean(values)

@@ -62,13 +62,13 @@ def verdict(results: Results) -> Verdict:
     gain = results.main_gain
     tone = tone_of(gain)
     return Verdict(
-        tone, _badge(gain, tone), results.verdict or _sentence(results, gain, tone), _cautions(results, gain)
+        tone, _badge(results, gain, tone), results.verdict or _sentence(results, gain, tone), _cautions(results, gain)
     )
 
 
-def _badge(gain: Gain | None, tone: Tone) -> str:
+def _badge(results: Results, gain: Gain | None, tone: Tone) -> str:
     if gain is None:
-        return "No gain can be claimed"
+        return "No gain can be claimed" if results.student else "Teachers only"
     if gain.interval is None:
         return "Interval unknown: no claim"
     return {"good": "Distillation helped", "bad": "Distillation hurt", "unclear": "No clear difference"}[tone]

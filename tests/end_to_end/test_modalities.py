@@ -1,0 +1,75 @@
+"""Models of several columns, run for real: teachers alone, fewer modalities, and what is said of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mmdistill
+from mmdistill import Recipe
+from mmdistill.report.compare import compare
+
+from .conftest import RECIPE, write_table
+
+BOTH = {"encoders": {"note": "bag", "size": "mlp"}}
+
+
+def recipe_of(folder: Path, **changes: Any) -> Recipe:
+    data = copy.deepcopy(RECIPE)
+    data["data"]["table"] = str(write_table(folder / "animals.csv"))
+    del data["teacher"], data["student"]
+    return Recipe.from_mapping({**data, **changes})
+
+
+def results_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    run = mmdistill.run(recipe, root=folder / "runs")
+    content: dict[str, Any] = json.loads((run.folder / "results.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def teachers_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("teachers")
+    teachers = {
+        "joined": {**BOTH, "fusion": "concat", "per_seed": True},
+        "gated": {**BOTH, "fusion": "gated", "modality_dropout": 0.3, "per_seed": True},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMDISTILL_CACHE", str(folder / "cache"))
+        return folder, results_of(recipe_of(folder, teachers=teachers), folder)
+
+
+def test_teachers_without_a_student_are_compared(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = teachers_alone
+    assert {name: model["role"] for name, model in results["models"].items()} == {
+        "joined": "teacher",
+        "gated": "teacher",
+    }
+    assert results["gain"] is None and results["gains"] == [] and results["compression"] is None
+    assert results["verdict"].startswith("No student was trained")
+    assert "Of 2 teachers" in results["verdict"]
+    page = (folder / "runs" / "animals" / "report.html").read_text()
+    assert "Teachers only" in page and "No gain can be claimed" not in page
+    ranked = compare([folder / "runs" / "animals"])
+    assert {entrant.name for entrant in ranked.students} == {"joined", "gated"}
+    assert ranked.references == []
+
+
+def test_the_cost_of_each_missing_modality_is_told(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
+    _, results = teachers_alone
+    for model in results["models"].values():
+        for run in model["runs"]:
+            scores = run["modalities"]
+            assert set(run["drops"]) == {"note", "size"}
+            expected = scores["note+size"]["accuracy"] - scores["note"]["accuracy"]
+            assert run["drops"]["size"]["accuracy"] == pytest.approx(expected)
+            assert all("majority" not in metric for metric in run["drops"]["size"])
+
+
+def test_a_recipe_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(mmdistill.errors.InputError, match="neither a teacher nor a student"):
+        recipe_of(tmp_path)
