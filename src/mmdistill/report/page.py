@@ -19,7 +19,7 @@ from mmdistill.report.sections.comparison import comparison_table, cost_table, m
 from mmdistill.report.sections.data import classes_table, missing_table, skipped_table, splits_table
 from mmdistill.report.sections.environment import environment_entries, reproduce_commands
 from mmdistill.report.sections.gains import gains_table
-from mmdistill.report.sections.subsets import subset_summary, subset_table
+from mmdistill.report.sections.subsets import drop_table, subset_summary, subset_table
 from mmdistill.report.sections.teaching import teaching_summary, teaching_table
 from mmdistill.report.sections.trust import agreement_table, calibration_summary, calibration_table
 from mmdistill.report.sections.verdict import key_figures, verdict
@@ -138,7 +138,7 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
             "With fewer modalities",
             subset_summary(results),
             figures["subsets"],
-            _present(subset_table(results)),
+            _present(drop_table(results), subset_table(results)),
             side=True,
         ),
         Section(

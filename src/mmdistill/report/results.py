@@ -92,6 +92,8 @@ class Run(Part):
     best_epoch: Number = None
     validation: Numbers = {}
     modalities: dict[str, Numbers] = {}
+    drops: dict[str, Numbers] = {}
+    never_seen: list[str] = []
     details: Details | None = None
     calibration: Calibration | None = None
     agreement: Numbers = {}
