@@ -10,25 +10,27 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from docs_pages import components, losses
 from docs_pages.commands import commands_page
 from docs_pages.custom import custom_page
 from docs_pages.deviations import deviations_page
 from docs_pages.families import loss_entries
+from docs_pages.fusions import fusion_index, fusion_page
+from docs_pages.modalities import modalities_page
 from docs_pages.recipe import recipe_page
 from docs_pages.terms import policies_page, terms_page
 from mmdistill import catalog
+from mmdistill.models.fusion.entry import FusionEntry
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NOTE = "<!-- Written by tools/make_docs.py from the sources; change those, then run `make docs`. -->\n\n"
 GENERATED = ("reference", "losses", "fusions", "tasks")
-INTRODUCTIONS = {
-    "fusions": "How the embeddings of a model's columns become one vector (`teacher.fusion`, "
-    "`students.<name>.fusion`). What stands in a column that a row lacks changes no output of any of them.",
-    "tasks": "What is predicted. A task brings its head, its loss on the targets and its metrics, and knows nothing "
-    "about distillation.",
-}
+TASKS = (
+    "What is predicted. A task brings its head, its loss on the targets and its metrics, and knows nothing about "
+    "distillation."
+)
 
 
 def pages() -> Iterator[tuple[Path, str]]:
@@ -36,7 +38,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     reference = {
         "recipe": recipe_page, "commands": commands_page, "columns": components.columns_page,
         "encoders": components.encoders_page, "training": components.training_page, "terms": terms_page,
-        "policies": policies_page, "custom": custom_page,
+        "policies": policies_page, "custom": custom_page, "modalities": modalities_page,
     }  # fmt: skip
     for name, write in reference.items():
         yield Path("reference", f"{name}.md"), write()
@@ -44,11 +46,10 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield Path("losses", "deviations.md"), deviations_page()
     yield from ((Path("losses", f"{entry.name}.md"), losses.loss_page(entry)) for entry in loss_entries())
     fusions, tasks = catalog.entries("fusion"), catalog.entries("task")
-    yield from ((Path("fusions", f"{entry.name}.md"), components.fusion_page(entry)) for entry in fusions)
+    yield from ((Path("fusions", f"{entry.name}.md"), fusion_page(cast(FusionEntry, entry))) for entry in fusions)
+    yield Path("fusions", "README.md"), fusion_index()
     yield from ((Path("tasks", f"{entry.name}.md"), components.task_page(entry)) for entry in tasks)
-    for folder, entries in (("fusions", fusions), ("tasks", tasks)):
-        text = components.index_page(folder.capitalize(), INTRODUCTIONS[folder], entries)
-        yield Path(folder, "README.md"), text
+    yield Path("tasks", "README.md"), components.index_page("Tasks", TASKS, tasks)
 
 
 def main() -> int:

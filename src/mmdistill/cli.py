@@ -170,6 +170,9 @@ class Listed(StrEnum):
     combinations = "combinations"
     policies = "policies"
     fusions = "fusions"
+    missing_strategies = "missing-strategies"
+    modality_dropouts = "modality-dropouts"
+    modality_balances = "modality-balances"
     encoders = "encoders"
     tasks = "tasks"
     samples = "samples"
@@ -186,7 +189,12 @@ def list_components(what: Annotated[Listed, typer.Argument(show_default=False)],
 
     from mmdistill import catalog
 
-    kinds = {Listed.losses: "loss", Listed.modalities: "modality", Listed.policies: "policy"}
+    kinds = {
+        Listed.losses: "loss",
+        Listed.modalities: "modality",
+        Listed.policies: "policy",
+        Listed.missing_strategies: "missing strategy",
+    }
     kind = kinds.get(what, what.value.removesuffix("s").replace("-", " "))
     found = [entry for entry in catalog.entries() if entry.kind == kind or entry.kind.endswith(f" {kind}")]
     found.sort(key=lambda entry: (entry.kind, getattr(entry, "family", ""), entry.name))

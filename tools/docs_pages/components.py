@@ -1,4 +1,4 @@
-"""Pages of what a recipe can name beside losses: fusions, tasks, encoders, column types, optimizers and schedules."""
+"""Pages of what a recipe can name beside losses: tasks, encoders, column types, optimizers and schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmdistill.catalog import Entry
 
 
 def component_page(entry: Entry, example: str) -> str:
-    """A fusion or a task: what it is, how a recipe names it, options."""
+    """A task: what it is, how a recipe names it, options."""
     found = source_of(entry.target)
     described = without_arguments(found.docstring) if found is not None else ""
     return page(
@@ -22,14 +22,9 @@ def component_page(entry: Entry, example: str) -> str:
     )  # fmt: skip
 
 
-def fusion_page(entry: Entry) -> str:
-    """A fusion."""
-    return component_page(entry, f"teacher:\n  fusion: {_short(entry)}")
-
-
 def task_page(entry: Entry) -> str:
     """A task."""
-    return component_page(entry, f"task: {_short(entry, key='type')}")
+    return component_page(entry, f"task: {recipe_line(entry, key='type')}")
 
 
 def index_page(title: str, introduction: str, entries: Sequence[Entry]) -> str:
@@ -111,7 +106,7 @@ def _defaults(entry: Entry) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _short(entry: Entry, key: str = "name", **more: object) -> str:
+def recipe_line(entry: Entry, key: str = "name", **more: object) -> str:
     """The component as one line of YAML with its defaults."""
     return flow({key: entry.name, **more, **_defaults(entry)})
 
@@ -120,4 +115,4 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-__all__ = ["columns_page", "encoders_page", "fusion_page", "index_page", "small", "task_page", "training_page"]
+__all__ = ["columns_page", "encoders_page", "index_page", "recipe_line", "small", "task_page", "training_page"]

@@ -11,6 +11,9 @@ ENCODER_KINDS = tuple(f"{modality} encoder" for modality in ("image", "text", "a
 COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "encoders": ("Encoder", ENCODER_KINDS),
     "fusion": ("Fusion", ("fusion",)),
+    "missing": ("MissingStrategy", ("missing strategy",)),
+    "modality_dropout": ("ModalityDropout", ("modality dropout",)),
+    "modality_balance": ("ModalityBalance", ("modality balance",)),
     "optimizer": ("Optimizer", ("optimizer",)),
     "schedule": ("Schedule", ("schedule",)),
     "combine": ("Combination", ("combination",)),
@@ -36,6 +39,9 @@ def recipe_schema() -> dict[str, Any]:
     definitions.pop("Component", None)
     for key in ("transforms", "sample_weight"):
         _one_or_several(definitions["LossTerm"]["properties"][key])
+    for model in ("TeacherSpec", "StudentSpec"):
+        _one_or_several(definitions[model]["properties"]["modality_balance"])
+        _number_or(definitions[model]["properties"]["modality_dropout"])
     definitions["LossTerm"] = _with_options(definitions["LossTerm"], "name", "loss")
     definitions["TaskSpec"] = _with_options(definitions["TaskSpec"], "type", "task")
     definitions["ColumnSpec"] = _with_options(definitions["ColumnSpec"], "type", "modality")
@@ -58,6 +64,11 @@ def _point_at(part: Any, target: str) -> None:
 def _one_or_several(part: dict[str, Any]) -> None:
     """Let one item stand for a list of it."""
     part["anyOf"] = [{"type": part.pop("type"), "items": part["items"]}, part.pop("items")]
+
+
+def _number_or(part: dict[str, Any]) -> None:
+    """Let a chance stand for the component."""
+    part["anyOf"] = [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, *part["anyOf"]]
 
 
 def _named(kinds: tuple[str, ...]) -> dict[str, Any]:
@@ -115,5 +126,5 @@ def _short_forms(schema: dict[str, Any]) -> None:
     schema["required"] = [key for key in schema["required"] if key not in {"tasks", "students"}]
     schema["allOf"] = [
         {"anyOf": [{"required": ["task"]}, {"required": ["tasks"]}]},
-        {"anyOf": [{"required": ["student"]}, {"required": ["students"]}]},
+        {"anyOf": [{"required": [key]} for key in ("student", "students", "teacher", "teachers")]},
     ]
