@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from mmdistill.distill.arguments import Side, Sources
 from mmdistill.losses.module import Shape
+from mmdistill.models.tap_names import column_parts, fusion_taps
 
 _STAGE = re.compile(r"(?P<stem>.+)\.(?P<number>\d+)")
 _PARTS = re.compile(r"\.(tokens|maps|attention|stages|layers)(\.\d+)?(\.mask)?$")
@@ -14,18 +15,20 @@ _OTHERS = frozenset({"logits", "fused"})
 
 
 def column_of(tap: str) -> str:
-    """The column that a tap belongs to: ``image`` for ``image.stages.2``."""
-    return _PARTS.sub("", tap)
+    """The column that a tap belongs to: ``image`` for ``image.stages.2`` or ``image.shared``."""
+    added = next((part for part in column_parts() if tap.endswith(part)), "")
+    return tap.removesuffix(added) if added else _PARTS.sub("", tap)
 
 
 def embeddings_of(taps: Mapping[str, Shape]) -> tuple[str, ...]:
     """The taps that are embeddings of columns, in sorted order: one vector a row, and no logits or fusion of them."""
+    others = _OTHERS | fusion_taps()
     return tuple(
         sorted(
             tap
             for tap, shape in taps.items()
             if len(shape) == 1
-            and tap.rpartition(":")[2] not in _OTHERS
+            and tap.rpartition(":")[2] not in others
             and not tap.endswith((".logits", ".mask"))
             and column_of(tap) == tap
         )
@@ -39,10 +42,16 @@ def numbered(stem: str, taps: Collection[str]) -> tuple[str, ...]:
 
 
 def candidates(what: str, taps: Collection[str]) -> list[str]:
-    """The taps, or stems of numbered taps, that a name may stand for: `what` itself, else every ``<column>.what``."""
+    """The taps, or stems of numbered taps, that a name may stand for: `what` itself, else every ``<column>.what``.
+
+    Several are named by their plural: ``reconstructions`` for every ``<column>.reconstruction``.
+    """
     stems = {match["stem"] for tap in taps if (match := _STAGE.fullmatch(tap))}
     known = [*taps, *sorted(stems - set(taps))]
-    return [what] if what in known else [tap for tap in known if tap.endswith(f".{what}")]
+    if what in known:
+        return [what]
+    found = [tap for tap in known if tap.endswith(f".{what}")]
+    return found or [tap for tap in known if what.endswith("s") and tap.endswith(f".{what[:-1]}")]
 
 
 def default_taps(what: str, side: Side, sources: Sources) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mmdistill import catalog
 from mmdistill.errors import InputError
 
 _NUMBERED = re.compile(r"(?P<column>.+)\.(?P<kind>stages|layers)\.\d+(\.mask)?")
@@ -40,6 +41,21 @@ def numbered_tap(column: str, kind: str, number: int) -> str:
     return f"{column}.{kind}.{number}"
 
 
+def column_parts() -> frozenset[str]:
+    """What fusions and strategies for missing columns add to a column's name for taps of it: ``.shared``…"""
+    return frozenset(tap.removeprefix("<column>") for tap in _declared() if tap.startswith("<column>."))
+
+
+def fusion_taps() -> frozenset[str]:
+    """The taps that fusions and strategies for missing columns add for all columns together: ``gates``…"""
+    return frozenset(tap for tap in _declared() if not tap.startswith("<column>."))
+
+
+def _declared() -> list[str]:
+    entries = [*catalog.entries("fusion"), *catalog.entries("missing strategy")]
+    return [tap for entry in entries for tap in getattr(entry, "taps", ())]
+
+
 def refuse_clashes(columns: Sequence[str], tasks: Sequence[str]) -> None:
     """Refuse columns whose taps could not be told from others.
 
@@ -47,9 +63,11 @@ def refuse_clashes(columns: Sequence[str], tasks: Sequence[str]) -> None:
         InputError: when a column is called like another tap.
     """
     taken = {"logits": "the logits", "fused": "the fused embedding"}
+    taken |= {tap: f"an output of some fusions ({tap})" for tap in fusion_taps()}
     taken |= {logits_tap(task, tasks): f"the logits of {task}" for task in tasks}
+    parts = column_parts()
     for column in columns:
-        for suffix in (".tokens", ".tokens.mask", ".maps"):
+        for suffix in (".tokens", ".tokens.mask", ".maps", *parts):
             taken[column + suffix] = f"the {suffix[1:]} of the column {column!r}"
     for column in columns:
         numbered = _NUMBERED.fullmatch(column)
