@@ -10,4 +10,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("concat", {"hidden": [16, 8], "absent": "zero"}),
     ("gated", {"dim": 12}),
     ("gated", {"dim": 12, "gates": "sigmoid"}),
+    ("sum", {}),
+    ("mean", {"dim": 12}),
+    ("max", {"dim": 64}),
+    ("weighted_sum", {"dim": 12}),
 ]

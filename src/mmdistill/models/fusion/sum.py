@@ -1,0 +1,42 @@
+"""The sum of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmdistill.models.fusion.families.pooled import SumOptions
+from mmdistill.models.fusion.fused import Fused
+from mmdistill.models.fusion.presence import presence
+from mmdistill.models.fusion.projections import Projections
+from mmdistill.models.masking import where_true
+
+
+class Sum(nn.Module):
+    """``h = Σ_c (W_c x_c + b_c)`` over the columns that a row has.
+
+    An absent column is left out, its bias too; a row with nothing gives zeros.
+
+    Args:
+        dims: width of each column's embedding.
+        options: see `SumOptions`.
+    """
+
+    def __init__(self, dims: Mapping[str, int], options: SumOptions) -> None:
+        super().__init__()
+        self.columns, self.dim = tuple(dims), options.dim
+        self.project = Projections(dims, options.dim)
+
+    def forward(
+        self,
+        embeddings: Mapping[str, Tensor],
+        tokens: Mapping[str, Tensor],  # noqa: ARG002 (the signature of every fusion)
+        masks: Mapping[str, Tensor],  # noqa: ARG002
+        present: Mapping[str, Tensor],
+    ) -> Fused:
+        """Embeddings (B, dim) by column and `present` (B,) by column to (B, dim)."""
+        there = presence(present, self.columns)
+        vectors = torch.stack(self.project(embeddings, present), dim=1)
+        return Fused(where_true(there, vectors).sum(1))
