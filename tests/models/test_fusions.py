@@ -238,7 +238,7 @@ def test_a_present_column_matters(case: Any) -> None:
 
 @every
 def test_works_in_single_precision_and_under_bfloat16_autocast(case: Any) -> None:
-    fusion, given_inputs = build(case, torch.float32), inputs(case, dtype=torch.float32)
+    fusion, given_inputs = build(case, torch.float32).eval(), inputs(case, dtype=torch.float32)
     single = given_inputs.into(fusion)
     with torch.autocast("cpu", torch.bfloat16):
         half = given_inputs.into(fusion)
