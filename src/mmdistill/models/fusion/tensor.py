@@ -42,15 +42,10 @@ class TensorFusion(nn.Module):
     def __init__(self, dims: Mapping[str, int], options: TensorOptions) -> None:
         super().__init__()
         self.columns = tuple(dims)
-        width = options.width or _default_width(len(dims))
+        width = options.width or max(1, min(WIDEST, _largest_width(len(dims), COMFORTABLE)))
         entries = (width + 1) ** len(dims)
         if entries > LARGEST:
-            raise InputError(
-                f"The tensor of {len(dims)} columns of width {width} has (1 + {width})^{len(dims)} = {entries:,} "
-                f"entries a row, more than {LARGEST:,}",
-                where="fusion.width",
-                fix="Lower `width`, or choose low_rank_tensor, which never makes the tensor",
-            )
+            raise _too_large(len(dims), width)
         self.narrow = Projections(dims, width)
         self.activation = nn.Tanh() if options.activation == "tanh" else nn.ReLU()
         self.layers = mlp(entries, options.hidden, options.dropout)
@@ -84,6 +79,20 @@ def outer_product(vectors: Sequence[Tensor]) -> Tensor:
     return reduce(lambda tensor, vector: (tensor.unsqueeze(2) * vector.unsqueeze(1)).flatten(1), padded)
 
 
-def _default_width(columns: int) -> int:
-    """The largest width, up to 32, with which the tensor keeps to 4,096 entries; at least 1."""
-    return max([1, *(width for width in range(1, WIDEST + 1) if (width + 1) ** columns <= COMFORTABLE)])
+def _largest_width(columns: int, entries: int) -> int:
+    """The largest width with which the tensor keeps to so many entries; 0 when not even a width of 1 does."""
+    width = 0
+    while (width + 2) ** columns <= entries:
+        width += 1
+    return width
+
+
+def _too_large(columns: int, width: int) -> InputError:
+    possible = _largest_width(columns, LARGEST)
+    lower = f"Lower `width` to {possible} or less, or choose" if possible else "Choose"
+    return InputError(
+        f"The tensor of {columns} columns of width {width} has (1 + {width})^{columns} = {(width + 1) ** columns:,} "
+        f"entries a row, more than {LARGEST:,}",
+        where="fusion.width",
+        fix=f"{lower} low_rank_tensor, which never makes the tensor",
+    )
