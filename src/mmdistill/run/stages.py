@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.folder import DATA, RunFolder, open_run
 from mmdistill.run.learn import learn, rehearse
 from mmdistill.run.measure import measure
-from mmdistill.run.plan import plan
+from mmdistill.run.plan import PlannedModel, plan
 from mmdistill.run.workshop import Workshop
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.progress import Silent, progress_for
@@ -41,11 +41,26 @@ class FinishedRun:
     results: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class OpenedWorkshop:
+    """A run that is ready to train.
+
+    Args:
+        shop: what training needs.
+        cautions: what the user has to know about teachers that were not trained here.
+        seconds: by stage.
+    """
+
+    shop: Workshop
+    cautions: list[str]
+    seconds: Clock
+
+
 def execute(recipe: Recipe, root: Path, overwrite: bool, progress: bool) -> FinishedRun:
     """Do every stage that is not done yet; see `mmdistill.run`."""
     with open_run(recipe, root, overwrite) as folder, disk_errors(folder.path):
         if folder.results.exists():
-            _refuse_changed_table(recipe, folder)
+            refuse_changed_table(recipe, folder)
         else:
             _work(recipe, folder, progress)
         if not (folder.path / "report.html").exists():
@@ -57,13 +72,27 @@ def execute(recipe: Recipe, root: Path, overwrite: bool, progress: bool) -> Fini
 
 def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     """Everything up to results.json, which is written last."""
+    opened = open_workshop(recipe, folder, progress)
+    train_models(opened, opened.shop.plan.models)
+    with opened.seconds.of("evaluation"):
+        results = measure(opened.shop)
+    write_json(folder.results, {**results, "cautions": opened.cautions, "seconds": opened.seconds.spent})
+    (folder.path / "seconds.json").unlink(missing_ok=True)
+
+
+def open_workshop(recipe: Recipe, folder: RunFolder, progress: bool) -> OpenedWorkshop:
+    """Everything before the first training: rows, teachers that are there already, a rehearsal of every objective.
+
+    Raises:
+        InputError: when something of the recipe does not fit its data, or the data is not what the run began with.
+    """
     console = Console(stderr=True, quiet=not progress)
-    seconds = _Clock(folder.path / "seconds.json")
+    seconds = Clock(folder.path / "seconds.json")
     accelerator = make_accelerator(recipe.compute)
     borrowed = borrow_teachers(recipe)
     with seconds.of("preparation"):
         extra = [feature for teacher in borrowed.values() for feature in teacher.features]
-        dataset = load_dataset(recipe, _shown_preparation(console) if progress else None, extra)
+        dataset = load_dataset(recipe, shown_preparation(console) if progress else None, extra)
     for note in dataset.prepared.notes:
         console.print(f"Note: {note}")
     _refuse_other_data(folder, dataset)
@@ -78,14 +107,15 @@ def _work(recipe: Recipe, folder: RunFolder, progress: bool) -> None:
     for text in cautions:
         console.print(f"Caution: {text}")
     rehearse(shop)
-    for planned in shop.plan.models:
+    return OpenedWorkshop(shop, cautions, seconds)
+
+
+def train_models(opened: OpenedWorkshop, models: Iterable[PlannedModel]) -> None:
+    """Train some models of the plan, in the order given; those that are trained already are left as they are."""
+    for planned in models:
         for seed in planned.seeds:
-            with seconds.of(planned.name):
-                learn(shop, planned, seed)
-    with seconds.of("evaluation"):
-        results = measure(shop)
-    write_json(folder.results, {**results, "cautions": cautions, "seconds": seconds.spent})
-    (folder.path / "seconds.json").unlink(missing_ok=True)
+            with opened.seconds.of(planned.name):
+                learn(opened.shop, planned, seed)
 
 
 def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
@@ -101,7 +131,7 @@ def _refuse_other_data(folder: RunFolder, dataset: Dataset) -> None:
         raise _changed(folder, "the table, the files it names, or the libraries that read them")
 
 
-def _refuse_changed_table(recipe: Recipe, folder: RunFolder) -> None:
+def refuse_changed_table(recipe: Recipe, folder: RunFolder) -> None:
     """The results of a finished run are not those of a table that has changed since. A table that is gone is no news.
 
     Raises:
@@ -124,7 +154,7 @@ def _changed(folder: RunFolder, what: str) -> InputError:
     )
 
 
-def _shown_preparation(console: Console) -> Callable[[int, int], None]:
+def shown_preparation(console: Console) -> Callable[[int, int], None]:
     """A line now and then while rows are prepared; nothing when the cache has them."""
     last = time.monotonic()
 
@@ -137,7 +167,7 @@ def _shown_preparation(console: Console) -> Callable[[int, int], None]:
     return show
 
 
-class _Clock:
+class Clock:
     """Seconds by stage, kept on disk so that a resumed run adds to them."""
 
     def __init__(self, path: Path) -> None:
