@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from mmdistill.data.cells import Cell
 from mmdistill.errors import InputError, MMDistillError, nearest
-from mmdistill.tasks import class_metrics, resampled
+from mmdistill.tasks import class_metrics, operating_point, resampled
 from mmdistill.tasks.catalog import ClassificationOptions
 from mmdistill.tasks.cross_entropy import CrossEntropy
+from mmdistill.tasks.decode.classification import above_threshold, softmax
 from mmdistill.tasks.labels import encode_labels, find_classes
 from mmdistill.tasks.task import Outputs, State, Values, Where, row_number
 
@@ -26,7 +27,8 @@ class ClassificationTask:
     """The task ``classification``; see `Task` for the seam.
 
     The state is ``{"classes": [label, …], "counts": [training rows of it, …]}``. Rows without a target are encoded as
-    −1 and left out of every metric.
+    −1 and left out of every metric. The state of a trained model also has an ``operating_point`` when the options ask
+    for one: ``{"positive": label, "threshold": …, "validation": {"sensitivity": …, "specificity": …}}``.
     """
 
     taps: tuple[str, ...] = ("logits",)
@@ -56,6 +58,7 @@ class ClassificationTask:
             "expected_calibration_error": False,
             "log_loss": False,
             "majority_accuracy": True,
+            **({} if self.options.operating_point is None else dict.fromkeys(operating_point.NAMES, True)),
         }
 
     @property
@@ -86,8 +89,9 @@ class ClassificationTask:
             where: names a row in messages.
 
         Raises:
-            InputError: when fewer than two classes are found, a target is not finite or of the wrong kind, or
-                `class_weights` names a class that does not exist.
+            InputError: when fewer than two classes are found, a target is not finite or of the wrong kind,
+                `class_weights` or `positive` names a class that does not exist, or an operating point is asked for and
+                there are more than two classes.
         """
         counts = find_classes(cells, train, where)
         state = {"classes": list(counts), "counts": list(counts.values())}
@@ -98,8 +102,11 @@ class ClassificationTask:
         """Take up a state that `fit` gave earlier, so that `loss` has its class weights.
 
         Raises:
-            InputError: when `class_weights` names a class that does not exist.
+            InputError: when `class_weights` or `positive` names a class that does not exist, or an operating point is
+                asked for and there are more than two classes.
         """
+        if self.options.operating_point is not None:
+            operating_point.positive_index(self.options.positive, state["classes"])
         weights = self._class_weights(state)
         self._loss = CrossEntropy(
             None if weights is None else torch.tensor(weights, dtype=torch.float32), self.options.label_smoothing
@@ -136,6 +143,50 @@ class ClassificationTask:
         """A linear layer from (B, dim) to logits (B, C)."""
         return nn.Linear(dim, self.output_size(state))
 
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether every trained model gets a threshold."""
+        return self.options.operating_point is not None
+
+    def check_validation(self, targets: Values, state: State) -> None:
+        """Refuse validation rows on which no threshold can be chosen.
+
+        Args:
+            targets: (N,) class indices of the validation rows, −1 without target.
+            state: what `fit` gave.
+
+        Raises:
+            InputError: when an operating point is asked for, and rows of a class are missing.
+        """
+        if self.chooses_on_validation:
+            operating_point.check_validation(_array(targets).astype(np.int64), state["classes"])
+
+    def state_of_model(self, outputs: Outputs | Values, targets: Values, state: State) -> State:
+        """The state of one trained model: with its threshold, when an operating point is asked for.
+
+        Args:
+            outputs: of the validation rows, as in `metrics`.
+            targets: (N,) their class indices, −1 without target.
+            state: what `fit` gave.
+
+        Raises:
+            InputError: when rows of a class are missing.
+        """
+        aim = self.options.operating_point
+        if aim is None:
+            return state
+        self.check_validation(targets, state)
+        logits, indices = _scored(outputs, targets)
+        index = operating_point.positive_index(self.options.positive, state["classes"])
+        scores, positive = softmax(logits)[:, index], indices == index
+        threshold = operating_point.choose_threshold(scores, positive, aim)
+        found = {
+            "positive": state["classes"][index],
+            "threshold": threshold,
+            "validation": operating_point.rates(scores >= threshold, positive),
+        }
+        return {**state, "operating_point": found}
+
     def metrics(
         self, outputs: Outputs | Values, targets: Values, state: State, names: Collection[str] | None = None
     ) -> dict[str, float | None]:
@@ -149,7 +200,8 @@ class ClassificationTask:
 
         Returns:
             The metrics in the order of `directions`, fractions in [0, 1] except ``log_loss`` (nats). None where one is
-            not defined: all without rows, ``auroc`` with one class among the targets, top-k with at most k classes.
+            not defined: all without rows, ``auroc`` with one class among the targets, top-k with at most k classes,
+            ``sensitivity`` and ``specificity`` without a threshold in the state or a row of their class.
 
         Raises:
             InputError: when a name is unknown.
@@ -179,6 +231,8 @@ class ClassificationTask:
             "expected_calibration_error": lambda: class_metrics.reliability(logits, targets).expected_calibration_error,
             "log_loss": lambda: float(class_metrics.negative_log_likelihood(logits, targets).mean()),
             "majority_accuracy": lambda: float((targets == majority).mean()),
+            "sensitivity": lambda: _rates(logits, targets, state)["sensitivity"],
+            "specificity": lambda: _rates(logits, targets, state)["specificity"],
         }
 
     def quick_metrics(self, outputs: Outputs | Values, targets: Values, state: State) -> dict[str, float | None]:
@@ -225,6 +279,10 @@ class ClassificationTask:
         macro = ("macro_precision", "macro_recall", "macro_f1")
         if metric in macro:
             return resampled.macro_scores(logits, indices, counts)[macro.index(metric)]
+        if metric in operating_point.NAMES:
+            if "operating_point" not in state:
+                return np.full(len(counts), np.nan)
+            return operating_point.resampled_rates(*_decided(logits, indices, state), counts)[metric]
         parts = self.row_scores(metric, logits, indices)
         if metric == "majority_accuracy":
             parts = (indices == int(np.argmax(state["counts"]))).astype(np.float64)
@@ -256,6 +314,18 @@ class ClassificationTask:
             ],
             "confusion": class_metrics.confusion(logits, indices).tolist(),
         }
+
+
+def _decided(logits: Floats, targets: Indices, state: State) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows count as positive at the threshold of a model's state, and which are, (N,) each."""
+    return above_threshold(logits, state), targets == state["classes"].index(state["operating_point"]["positive"])
+
+
+def _rates(logits: Floats, targets: Indices, state: State) -> dict[str, float | None]:
+    """Sensitivity and specificity at the threshold of a model's state; None where it has none."""
+    if "operating_point" not in state:
+        return dict.fromkeys(operating_point.NAMES)
+    return operating_point.rates(*_decided(logits, targets, state))
 
 
 def _array(values: Values) -> NDArray[Any]:

@@ -47,6 +47,16 @@ class Task(Protocol):
     @property
     def loss(self) -> nn.Module: ...
 
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether something of every trained model, such as a threshold, is chosen on the validation rows."""
+
+    def check_validation(self, targets: Values, state: State) -> None:
+        """Refuse encoded targets of validation rows on which nothing can be chosen."""
+
+    def state_of_model(self, outputs: Outputs | Values, targets: Values, state: State) -> State:
+        """The state of one trained model: with what is chosen from its outputs for the validation rows."""
+
     def fit(self, cells: Sequence[Cell], train: Sequence[int] | NDArray[np.int64], where: Where = ...) -> State:
         """Learn the state from the targets of the training rows."""
 

@@ -29,6 +29,17 @@ def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
     return order[:, :k].astype(np.int64)
 
 
+def above_threshold(logits: Floats, state: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Which rows count as positive at a model's operating point, (N, 2) to (N,).
+
+    Args:
+        logits: of the two classes.
+        state: the state of a trained model that has an ``operating_point``.
+    """
+    point = state["operating_point"]
+    return np.asarray(softmax(logits)[:, state["classes"].index(point["positive"])] >= point["threshold"])
+
+
 def decode(
     outputs: Mapping[str, Floats], state: Mapping[str, Any], *, k: int = 1, temperature: float = 1.0
 ) -> dict[str, list[str] | NDArray[np.float64]]:
@@ -36,7 +47,8 @@ def decode(
 
     Args:
         outputs: ``logits`` (N, C).
-        state: the task's state, of which ``classes`` is read.
+        state: the task's state, of which ``classes`` is read, and ``operating_point`` where it has one: then the
+            prediction is the positive class from its threshold on, whatever the temperature.
         k: how many classes to name.
         temperature: divides the logits; 1 leaves the probabilities as the model gives them.
 
@@ -53,7 +65,12 @@ def decode(
         raise ValueError(f"logits of shape {logits.shape} for {len(classes)} classes")
     probabilities = softmax(logits, temperature)
     columns: dict[str, list[str] | NDArray[np.float64]] = {}
-    for rank, chosen in enumerate(top_k(logits, k).T, start=1):
+    ranked = top_k(logits, k)
+    if "operating_point" in state:
+        positive = classes.index(state["operating_point"]["positive"])
+        first = np.where(above_threshold(logits, state), positive, 1 - positive)
+        ranked = np.stack([first, 1 - first], axis=1)[:, :k]
+    for rank, chosen in enumerate(ranked.T, start=1):
         suffix = "" if rank == 1 else f"_{rank}"
         columns[f"prediction{suffix}"] = [classes[index] for index in chosen]
         columns[f"probability{suffix}"] = np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0]
