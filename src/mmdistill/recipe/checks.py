@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
+from mmdistill.recipe.balances import bad_balances
 from mmdistill.recipe.document import KeyPath
 from mmdistill.recipe.loss_terms import bad_term
 from mmdistill.recipe.policies import bad_policies, bad_stages, bad_teachers
@@ -156,6 +157,9 @@ def contradictions(recipe: Recipe) -> Iterator[Problem]:
     for at, distill in distillations(recipe):
         for path, term in _terms(at, distill):
             yield from bad_term(path, term)
+    if "probe" in recipe.tasks:
+        what = "A task cannot be called 'probe': the losses of probes are called so in the history"
+        yield Problem(("tasks", "probe"), what, "Choose another name and keep its `target`")
     for column in sorted(set(RESERVED_COLUMNS) & set(recipe.data.columns)):
         what = f"A column cannot be called {column!r}: an output of every model is called so"
         yield Problem(("data", "columns", column), what, f"Rename it and keep `source: {column}`")
@@ -205,6 +209,8 @@ def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem
         if getattr(spec, key) and not spec.encoders:
             what = f"`{key}` is for models of encoders, and this one is not made of them here"
             yield Problem((*at, key), what, "Remove this key")
+    if spec.encoders:
+        yield from bad_balances(recipe, at, spec)
     train = recipe.train_for(spec)
     if recipe.data.split.validation == 0 and recipe.data.split.column is None:
         needs = {"stop": train.stop.patience or train.stop.target, "select": train.select == "best"}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mmdistill.recipe import Recipe
 from mmdistill.recipe.schema import DistillSpec, ModelSpec, StopSpec, StudentSpec, TeacherSpec
+from mmdistill.run.unimodal import unimodal_lessons, unimodal_teachers, without_unimodal
 
 Role = Literal["teacher", "student", "baseline", "control", "peer"]
 
@@ -75,9 +76,7 @@ def plan(recipe: Recipe) -> Plan:
     training may stop early it would not, as a baseline takes as many steps as the student it stands beside.
     """
     seeds = tuple(recipe.seeds)
-    models = [
-        PlannedModel(name, "teacher", spec, _teacher_seeds(spec, seeds)) for name, spec in recipe.teachers.items()
-    ]
+    models = [model for name in recipe.teachers for model in _teacher(recipe, name, seeds)]
     comparisons: list[Comparison] = []
     baselines: dict[str, str] = {}
     controls: dict[tuple[str, ...], str] = {}
@@ -97,12 +96,23 @@ def plan(recipe: Recipe) -> Plan:
             columns = tuple(spec.encoders)
             if columns not in controls:
                 controls[columns] = beside(name, "control-teacher")
-                of_these = PlannedModel(controls[columns], "control", _only(teacher, columns), models[0].seeds)
+                of_these = PlannedModel(
+                    controls[columns], "control", _only(teacher, columns), _teacher_seeds(teacher, seeds)
+                )
                 models.append(of_these)
             control = beside(name, "control")
             models.append(PlannedModel(control, "control", spec, seeds, (controls[columns],), distill, beside=name))
             comparisons.append(Comparison(name, control))
     return Plan(tuple(models), tuple(comparisons))
+
+
+def _teacher(recipe: Recipe, name: str, seeds: tuple[int, ...]) -> list[PlannedModel]:
+    """A teacher, behind the models of each of its columns alone where it learns from them."""
+    spec = recipe.teachers[name]
+    own, alone = _teacher_seeds(spec, seeds), unimodal_teachers(name, spec)
+    lessons = unimodal_lessons(name, spec, tuple(recipe.tasks))
+    before = [PlannedModel(model, "control", _only(spec, (column,)), own) for column, model in alone.items()]
+    return [*before, PlannedModel(name, "teacher", spec, own, tuple(alone.values()), lessons)]
 
 
 def _teacher_seeds(spec: TeacherSpec, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -180,4 +190,4 @@ def _only(teacher: ModelSpec, columns: tuple[str, ...]) -> ModelSpec:
         "features": {column: teacher.features[column] for column in columns if column in teacher.features},
         "fusion": teacher.fusion if len(columns) > 1 else None,
     }
-    return teacher.model_copy(update=changes)
+    return without_unimodal(teacher.model_copy(update=changes))

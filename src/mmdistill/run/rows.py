@@ -14,7 +14,9 @@ from mmdistill.run.workshop import Workshop
 
 def training_rows(shop: Workshop, planned: PlannedModel) -> Rows:
     """The training rows, without those that have nothing to teach the model."""
-    return shop.dataset.train_rows(labelled_only=planned.distill is None)
+    # A teacher learns from labelled rows, also where models of its columns alone teach it.
+    labelled_only = planned.distill is None or planned.role == "teacher"
+    return shop.dataset.train_rows(labelled_only=labelled_only)
 
 
 def train_loader(shop: Workshop, planned: PlannedModel, train: TrainSpec, features: list[str], seed: int) -> Loader:

@@ -25,7 +25,7 @@ from mmdistill.run.plan import Plan, PlannedModel
 from mmdistill.tasks.task import State, Task, Values
 from mmdistill.training.probes import ColumnProbes
 from mmdistill.training.progress import Progress
-from mmdistill.training.validation import Validation
+from mmdistill.training.validation import Standing, Validation
 
 PEER_SEED = 10_007
 """Added to a seed for the first weights of a peer of the same kind, which would otherwise be its student's twin."""
@@ -152,8 +152,11 @@ def validator(shop: Workshop, model: AnyModel, probes: ColumnProbes | None = Non
     loader = shop.dataset.clean_loader(rows, model.feature_names, shop.device)
     targets = shop.dataset.targets_of(name, rows)
 
-    sign = 1.0 if task.directions[task.primary] else -1.0
     taps = [tap, *model.columns] if probes is not None else [tap]
+    higher = task.directions[task.primary]
+    numbers = torch.from_numpy(rows)
+    labelled = shop.dataset.targets[name][1][numbers]
+    present = {column: shop.dataset.prepared.present[column][numbers] for column in model.columns}
 
     def validate() -> Validation:
         outputs = collect(model, loader, taps)
@@ -166,7 +169,9 @@ def validator(shop: Workshop, model: AnyModel, probes: ColumnProbes | None = Non
             )
         if probes is None:
             return Validation(score)
-        return Validation(score, _probed(task, probes, outputs, targets, state, sign))
+        return Validation(
+            score, *_probed(task, state, probes, outputs, outputs[tap], targets, labelled, present), higher
+        )
 
     return validate
 
@@ -174,16 +179,33 @@ def validator(shop: Workshop, model: AnyModel, probes: ColumnProbes | None = Non
 @torch.no_grad()
 def _probed(
     task: Task,
+    state: State,
     probes: ColumnProbes,
     outputs: Mapping[str, torch.Tensor],
+    logits: torch.Tensor,
     targets: Values,
-    state: State,
-    sign: float,
-) -> dict[str, float]:
-    """Column → score of its probe on the validation rows, higher being better."""
+    labelled: torch.Tensor,
+    present: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, Standing], float]:
+    """Column → where its probe stands, and the loss of the model.
+
+    Scores are over all rows, as the model's own is; the loss of a probe is over the rows that have its column, as in
+    training.
+    """
     device = next(probes.parameters()).device
-    logits = probes({column: outputs[column].to(device) for column in probes.columns})
-    found = {
-        column: task.quick_metrics(values.cpu(), targets, state)[task.primary] for column, values in logits.items()
+    target = torch.as_tensor(targets)
+
+    def loss_of(values: torch.Tensor, counts: torch.Tensor) -> float:
+        return float(probes.loss_on(values.to(device), target.to(device), counts.to(device)))
+
+    answers = probes({column: outputs[column].to(device) for column in probes.columns})
+    learnt = probes.take_train_losses()
+    standings = {
+        column: Standing(
+            task.quick_metrics(values.cpu(), targets, state)[task.primary],
+            loss_of(values, labelled & present[column]),
+            learnt[column],
+        )
+        for column, values in answers.items()
     }
-    return {column: sign * score for column, score in found.items() if score is not None}
+    return standings, loss_of(logits, labelled)

@@ -21,7 +21,9 @@ class History:
     The columns are ``epoch`` (a fraction: 1.0 when every training row has been seen once), ``step``, ``learning_rate``,
     each loss term (its mean since the row before), ``total``, ``gradient_norm`` of their sum,
     ``<term>/gradient_norm`` of each term alone (empty where it was not measured since the row before),
-    ``validation_score`` (empty where nothing was validated), ``seconds`` of training so far, ``samples_per_second``.
+    ``probe/<column>``, the loss of each column's probe, which is no part of ``total`` or ``gradient_norm``,
+    ``validation_score`` and ``<column>/validation_score`` of each probe (empty where nothing was validated),
+    ``seconds`` of training so far, ``samples_per_second``.
 
     Args:
         path: the CSV file, or None to keep the rows in memory only.
@@ -73,7 +75,19 @@ def average(readings: Sequence[Reading]) -> dict[str, float | None]:
     for term in terms:
         measured = _mean(reading.term_norms.get(term) for reading in readings)
         means[term_gradient(term)] = means[GRADIENT] if len(terms) == 1 else measured
+    for name in readings[0].beside:
+        means[name] = math.fsum(reading.beside[name] * reading.rows for reading in readings) / rows
     return means
+
+
+def probe_loss(column: str) -> str:
+    """The column of the loss of the probe of a column of the table."""
+    return f"probe/{column}"
+
+
+def probe_score(column: str) -> str:
+    """The column of the validation score of that probe, in the metric and direction of ``validation_score``."""
+    return f"{column}/validation_score"
 
 
 def term_gradient(term: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdistill.training.history import FILE_NAME, History, Row, average
+from mmdistill.training.history import FILE_NAME, History, Row, average, probe_score
 from mmdistill.training.progress import Progress
 from mmdistill.training.record import Reading, Record
 from mmdistill.training.stopwatch import Stopwatch
+from mmdistill.training.validation import Validation
 
 
 class Journal:
@@ -20,12 +21,20 @@ class Journal:
         folder: for history.csv; None keeps the rows in memory only.
         track: sends a row to the trackers.
         progress: what a person sees.
+        probed: columns of the table whose probes are scored on the validation rows.
     """
 
-    def __init__(self, record: Record, folder: Path | None, track: Callable[[Row], None], progress: Progress) -> None:
+    def __init__(
+        self,
+        record: Record,
+        folder: Path | None,
+        track: Callable[[Row], None],
+        progress: Progress,
+        probed: Sequence[str] = (),
+    ) -> None:
         self.record, self.stopwatch = record, Stopwatch()
         self._history = History(folder / FILE_NAME if folder is not None else None)
-        self._track, self._progress = track, progress
+        self._track, self._progress, self._probed = track, progress, tuple(probed)
         self._readings: list[Reading] = []
         self._row_began = 0.0
 
@@ -42,14 +51,14 @@ class Journal:
         """
         self._readings += self.record.read()
 
-    def write(self, epoch: float, step: int, learning_rate: float, score: float | None = None) -> None:
-        """Add a row about the steps since the last one; nothing is written when there were none and no score is given.
+    def write(self, epoch: float, step: int, learning_rate: float, look: Validation | None = None) -> None:
+        """Add a row about the steps since the last one; none is written without steps and without a look.
 
         Raises:
             NotFiniteError: as `read`.
         """
         self.read()
-        if not self._readings and score is None:
+        if not self._readings and look is None:
             return
         seconds = self.stopwatch.seconds
         means = average(self._readings) if self._readings else self._no_means()
@@ -59,7 +68,8 @@ class Journal:
             "step": step,
             "learning_rate": learning_rate,
             **means,
-            "validation_score": score,
+            "validation_score": None if look is None else look.score,
+            **{probe_score(column): None if look is None else look.score_of(column) for column in self._probed},
             "seconds": round(seconds, 6),
             "samples_per_second": sum(one.rows for one in self._readings) / taken if taken > 0 else None,
         }
@@ -72,7 +82,9 @@ class Journal:
         """For a checkpoint, after `read`."""
         return {
             "history": self._history.rows,
-            "readings": [[one.values, one.gradient_norm, one.rows, one.term_norms] for one in self._readings],
+            "readings": [
+                [one.values, one.gradient_norm, one.rows, one.term_norms, one.beside] for one in self._readings
+            ],
             "seconds": self.stopwatch.seconds,
             "row_began": self._row_began,
         }

@@ -109,7 +109,7 @@ def fit(
         tracked(accelerator, folder or Path(), phase.name, config) as track,
     ):
         record = Record(record_capacity(train), skips_overflow=accelerator.scaler is not None)
-        journal = Journal(record, folder, track, progress)
+        journal = Journal(record, folder, track, progress, phase.probed)
         kept = {one: module for one, module in phase.modules.items() if one not in phase.left_behind}
         selection = Selection(kept, higher_is_better=higher_is_better, keep=train.select == "best")
         loop = _Loop(phase, loader, train, accelerator, journal, selection, interruption, progress)
@@ -155,6 +155,7 @@ class _Loop:
         for module in phase.modules.values():
             module.to(accelerator.device)
         self.parameters, self.owned = phase.parameters(), phase.parameters_of_each()
+        self.counted = [name not in phase.beside for name in phase.optimizers]
         self.term_gradients = TermGradients(phase, train.log_every, scaled=accelerator.scaler is not None)
         self.batches = len(loader)
         self.total_steps = total_steps(self.batches, train)
@@ -185,7 +186,7 @@ class _Loop:
                 with autocast():
                     terms = step(batch, state.step)
             norms = self.term_gradients.at(state.step, terms) if state.batch % accumulate == 0 else None
-            self.backward(terms.total, rows.numel())
+            self.backward(terms.everything, rows.numel())
             add(state.step, terms, rows)
             if norms is not None:
                 self.journal.record.add_term_norms(norms)
@@ -233,12 +234,20 @@ class _Loop:
         self.phase.after_step(self.state.step)
 
     def clip(self) -> Tensor:
-        """Clip the gradient of what each optimiser trains, if it is to be clipped; gives the norm of all before."""
-        groups = [own for own in self.owned if any(parameter.grad is not None for parameter in own)]
-        norms = [torch.nn.utils.get_total_norm([one.grad for one in own if one.grad is not None]) for own in groups]
-        if self.train.clip_norm is not None:
-            for own, norm in zip(groups, norms, strict=True):
+        """Clip the gradient of what each optimiser trains, if it is to be clipped; gives the norm of all before.
+
+        What is trained beside the model is clipped on its own, and has no part in the norm.
+        """
+        norms = []
+        for own, counts in zip(self.owned, self.counted, strict=True):
+            gradients = [one.grad for one in own if one.grad is not None]
+            if not gradients or not (counts or self.train.clip_norm is not None):
+                continue
+            norm = torch.nn.utils.get_total_norm(gradients)
+            if self.train.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(own, self.train.clip_norm, norm)
+            if counts:
+                norms.append(norm)
         return norms[0] if len(norms) == 1 else torch.nn.utils.get_total_norm(norms)
 
     def gradients(self) -> list[Tensor]:
@@ -276,10 +285,12 @@ class _Loop:
         epochs_done, score = self.epochs_done(), None
         if self.validate is not None and (over or epoch % self.train.evaluate_every == 0):
             said = self.validate()
-            score, columns = said if isinstance(said, Validation) else (float(said), {})
-            self.phase.validated(epoch, columns)
+            look = said if isinstance(said, Validation) else Validation(float(said))
+            score = look.score
             best = self.selection.offer(epoch, score)
-            journal.write(epochs_done, state.step, self.learning_rate(), score)
+            # After the weights that have this score were kept: what is told of it may change them.
+            self.phase.validated(epoch, look)
+            journal.write(epochs_done, state.step, self.learning_rate(), look)
             self.progress.validated(epoch, score, best)
         else:
             journal.write(epochs_done, state.step, self.learning_rate())

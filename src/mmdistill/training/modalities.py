@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from mmdistill.data.modality_dropouts.dropout import ModalityDropout
 from mmdistill.training.balances.balance import ModalityBalance
 from mmdistill.training.probes import ColumnProbes
+from mmdistill.training.seen import SEEN
+
+__all__ = ["SEEN", "ModalityTraining", "Sight", "sight"]
 
 Sight = Callable[[TensorDict, int], dict[str, Tensor]]
-SEEN = "seen"
-"""The output that says which columns of each row the model was shown, bool (B, M) in the order of its columns; only
-under modality dropout or a balance that hides columns."""
 
 
 @dataclass(frozen=True)

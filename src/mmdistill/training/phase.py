@@ -15,8 +15,10 @@ from mmdistill.distill.objective import Objective
 from mmdistill.distill.signals import Signals
 from mmdistill.distill.terms import Terms
 from mmdistill.recipe.schema import TrainSpec
+from mmdistill.training.history import probe_loss
 from mmdistill.training.modalities import SEEN, ModalityTraining, sight
 from mmdistill.training.optimizers import make_optimizer
+from mmdistill.training.validation import Validation
 
 Step = Callable[[TensorDict, int], Terms]
 
@@ -43,9 +45,12 @@ class Phase:
         after_step: called after each optimiser step with its number, counted from 1.
         observe: told, now and then, the gradient norm of each of the terms that `step` gave and the number of the step,
             counted from 0; None where nothing depends on them.
-        validated: told of a look at the validation rows: epochs done, and the scores of columns, where there are any.
+        validated: told of a look at the validation rows: epochs done, and what was seen. It may change weights: those
+            that are scored have been kept.
         left_behind: names of modules that are of no use once training is over: an objective, whose memory of rows may
             be far larger than the model. They keep their last state, whichever epoch the others are put back to.
+        beside: names of optimisers of what is trained beside the model, whose gradient is no part of the model's.
+        probed: columns whose probes are scored on the validation rows.
     """
 
     name: str
@@ -55,8 +60,10 @@ class Phase:
     after_backward: Callable[[int], None] = nothing
     after_step: Callable[[int], None] = nothing
     observe: Callable[[Tensor, int], None] | None = None
-    validated: Callable[[int, Mapping[str, float]], None] = nothing
+    validated: Callable[[int, Validation], None] = nothing
     left_behind: Collection[str] = ()
+    beside: Collection[str] = ()
+    probed: tuple[str, ...] = ()
 
     def parameters(self) -> list[Tensor]:
         """What the optimisers train, each once."""
@@ -110,21 +117,20 @@ def student_phase(
         said = signals(batch) if signals is not None else {}
         terms = objective(batch, outputs, said, index)
         for balance in modalities.balances:
-            terms = balance.terms(batch, outputs, terms, index)
+            terms = balance.terms(batch, outputs, said, terms, index)
         if dropout is not None and dropout.reads_losses:
             _observe(dropout, objective, batch, outputs)
         if probes is not None:
-            losses = {f"probe/{column}": loss for column, loss in probes.losses(batch, outputs).items()}
-            terms = Terms.sum({**terms.parts, **losses}, terms.teacher)
+            terms = terms.with_beside({probe_loss(one): loss for one, loss in probes.losses(batch, outputs).items()})
         return terms
 
     def after_backward(index: int) -> None:
         for balance in modalities.balances:
             balance.after_backward(index)
 
-    def validated(epoch: int, scores: Mapping[str, float]) -> None:
+    def validated(epoch: int, look: Validation) -> None:
         for balance in modalities.balances:
-            balance.validated(epoch, scores)
+            balance.validated(epoch, look)
 
     learning = nn.ModuleDict({one: module for one, module in modules.items() if one != "probes"})
     optimizers = {"all": make_optimizer(learning, train.optimizer, train.learning_rate)}
@@ -139,6 +145,8 @@ def student_phase(
         observe=objective.observe if objective.balance is not None else None,
         validated=validated if modalities.balances else nothing,
         left_behind=("objective", *beside),
+        beside=("probes",) if probes is not None else (),
+        probed=probes.columns if probes is not None else (),
     )
 
 

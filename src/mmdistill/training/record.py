@@ -41,12 +41,14 @@ class Reading:
         gradient_norm: norm of the whole gradient if the batch completed an optimiser step, else None.
         rows: number of rows of the batch.
         term_norms: term → norm of its gradient over the models' weights if it was measured, else empty.
+        beside: name → value of what is learnt beside the model.
     """
 
     values: dict[str, float]
     gradient_norm: float | None
     rows: int
     term_norms: dict[str, float] = field(default_factory=dict)
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Record:
         self.capacity = capacity
         self._skips_overflow = skips_overflow
         self._names: tuple[str, ...] = ()
+        self._beside: tuple[str, ...] = ()
         self._buffer = torch.empty(0)
         self._batches: list[_Held] = []
 
@@ -93,28 +96,31 @@ class Record:
         """
         count = len(terms.parts)
         if not self._names:
-            self._names = (*terms.parts, "total")
-            # The terms, the total, what the teacher said, the gradient norm of the step, and those of the terms.
-            self._buffer = torch.zeros(self.capacity, 2 * count + 3, device=terms.total.device)
+            self._names, self._beside = (*terms.parts, "total"), tuple(terms.beside)
+            # The terms, the total, what is beside them, what the teacher said, the gradient norm of the step, and those
+            # of the terms.
+            width = 2 * count + 3 + len(self._beside)
+            self._buffer = torch.zeros(self.capacity, width, device=terms.total.device)
         elif count + 1 != len(self._names):
             raise MMDistillError(
                 f"A step gave the terms {sorted(terms.parts)}, earlier ones {sorted(self._names[:-1])}"
             )
         said = [] if terms.teacher is None else [terms.teacher]
-        values = torch.stack([*(terms.parts[name] for name in self._names[:-1]), terms.total, *said])
+        beside = [terms.beside[name] for name in self._beside]
+        values = torch.stack([*(terms.parts[name] for name in self._names[:-1]), terms.total, *beside, *said])
         self._buffer[len(self._batches), : len(values)].copy_(values)
         self._batches.append(_Held(step, rows))
 
     @torch.no_grad()
     def add_gradient_norm(self, norm: Tensor) -> None:
         """Keep the gradient norm, a scalar, of the optimiser step that the last batch completed."""
-        self._buffer[len(self._batches) - 1, len(self._names) + 1].copy_(norm)
+        self._buffer[len(self._batches) - 1, self._losses + 1].copy_(norm)
         self._batches[-1].completes = True
 
     @torch.no_grad()
     def add_term_norms(self, norms: Tensor) -> None:
         """Keep the gradient norms (terms,) of the terms of the last batch."""
-        self._buffer[len(self._batches) - 1, len(self._names) + 2 :].copy_(norms)
+        self._buffer[len(self._batches) - 1, self._losses + 2 :].copy_(norms)
         self._batches[-1].measured = True
 
     def read(self) -> list[Reading]:
@@ -128,19 +134,26 @@ class Record:
             return []
         values: list[list[float]] = self._buffer[: len(held)].cpu().double().tolist()
         self._buffer[: len(held)].zero_()
-        count = len(self._names)
+        names, count = (*self._names, *self._beside), self._losses
         readings = []
         for row, batch in zip(values, held, strict=True):
             losses, (said, norm), term_norms = row[:count], row[count : count + 2], row[count + 2 :]
             if not all(map(math.isfinite, losses)) or not (math.isfinite(norm) or self._skips_overflow):
-                raise self._failure(losses, batch, teacher=not math.isfinite(said))
-            named = dict(zip(self._names, losses, strict=True))
+                raise self._failure(names, losses, batch, teacher=not math.isfinite(said))
+            named = dict(zip(self._names, losses, strict=False))
+            beside = dict(zip(self._beside, losses[len(self._names) :], strict=True))
             measured = dict(zip(self._names[:-1], term_norms, strict=True)) if batch.measured else {}
-            readings.append(Reading(named, norm if batch.completes else None, batch.rows.numel(), measured))
+            norm_of_step = norm if batch.completes else None
+            readings.append(Reading(named, norm_of_step, batch.rows.numel(), measured, beside))
         return readings
 
-    def _failure(self, losses: Sequence[float], batch: _Held, *, teacher: bool) -> NotFiniteError:
-        bad = [(name, value) for name, value in zip(self._names, losses, strict=True) if not math.isfinite(value)]
+    @property
+    def _losses(self) -> int:
+        """How many of the numbers of a batch are losses."""
+        return len(self._names) + len(self._beside)
+
+    def _failure(self, names: Sequence[str], losses: Sequence[float], batch: _Held, *, teacher: bool) -> NotFiniteError:
+        bad = [(name, value) for name, value in zip(names, losses, strict=True) if not math.isfinite(value)]
         term, value = bad[0] if bad else (GRADIENT, math.nan)
         numbers = batch.rows.cpu().tolist()
         fix = (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tensordict import TensorDict
 from torch import Tensor, nn
 
 from mmdistill.distill.terms import Terms
 from mmdistill.models.multimodal import MultimodalModel
+from mmdistill.training.probes import ColumnProbes
+from mmdistill.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class Training:
         total_steps: optimiser steps of the training.
         steps_per_epoch: optimiser steps of an epoch.
         seed: of weights and random numbers of its own.
+        probes: what each column could tell alone; trained beside the model, and there for every balance whose entry
+            says that it reads them.
+        unimodal_teachers: column → name of the model of that column alone, for balances whose entry asks for them.
     """
 
     model: MultimodalModel
@@ -33,6 +38,13 @@ class Training:
     total_steps: int
     steps_per_epoch: int
     seed: int = 0
+    probes: ColumnProbes | None = None
+    unimodal_teachers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """The first task: scores and probes of columns are about it."""
+        return next(iter(self.losses))
 
 
 class ModalityBalance(nn.Module):
@@ -60,26 +72,32 @@ class ModalityBalance(nn.Module):
         """Which columns of each row the model is shown at a step, of those it has: column → bool (B,)."""
         return present
 
-    def terms(self, batch: TensorDict, outputs: Mapping[str, Tensor], terms: Terms, step: int) -> Terms:  # noqa: ARG002
+    def terms(
+        self,
+        batch: TensorDict,  # noqa: ARG002
+        outputs: Mapping[str, Tensor],  # noqa: ARG002
+        signals: Mapping[str, Tensor],  # noqa: ARG002
+        terms: Terms,
+        step: int,  # noqa: ARG002
+    ) -> Terms:
         """The terms of a batch, changed or with others beside them; the same names at every step.
 
         Args:
             batch: of the loader.
             outputs: the model's taps.
+            signals: what finished teachers said; empty without any.
             terms: of the objective, and of the balances before this one.
-            step: optimiser step, counted from 0.
+            step: optimiser step, counted from 0; the same for all batches whose gradients are accumulated.
         """
         return terms
 
     def after_backward(self, step: int) -> None:
-        """Change gradients, when those of a step are complete and before they are clipped."""
+        """Change gradients, when those of a step are complete and unscaled, and before they are clipped."""
 
-    def validated(self, epoch: int, scores: Mapping[str, float]) -> None:
-        """Take note of a look at the validation rows.
+    def validated(self, epoch: int, look: Validation) -> None:
+        """Take note of a look at the validation rows; the weights that were scored have been kept.
 
         Args:
             epoch: epochs done.
-            scores: column → score of its probe in the primary metric, higher being better whatever the metric;
-                `<column>/loss` → its loss on the validation rows, `<column>/train_loss` → on the training rows since
-                the last look.
+            look: scores and losses of the model and of the probes.
         """
