@@ -52,9 +52,9 @@ class MixtureOfExpertsOptions(Options):
     )
     balance: Literal["switch", "importance"] = Field(
         default="switch",
-        description="What keeps a few experts from getting every row. switch: share of the rows times mean gate, summed "
-        "over experts (Switch Transformer); importance: squared coefficient of variation of the summed gates (Shazeer "
-        "et al.).",
+        description="What keeps a few experts from getting every row. switch: share of the rows times mean "
+        "probability, summed over experts (Switch Transformer); importance: squared coefficient of variation of the "
+        "summed gates (Shazeer et al.).",
     )
     balance_weight: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="Weight of that loss.")
 
