@@ -222,6 +222,37 @@ def list_components(what: Annotated[Listed, typer.Argument(show_default=False)],
     _console().print(table)
 
 
+@app.command(epilog="Example: mmdistill diagnose recipe.yaml --quick")
+def diagnose(
+    target: Annotated[
+        Path,
+        typer.Argument(help="A recipe (YAML) or a run folder.", metavar="RECIPE|RUN", show_default=False),
+    ],
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Linear models alone: nothing is trained, no network is looked at.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The page, ending in .html; in the run folder when left out.", metavar="FILE"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which modality teaches, what the teacher is worth, and whether a student can gain. Reads no test row."""
+    from mmdistill.run.diagnose import diagnose_path
+
+    found = diagnose_path(target, overrides or (), runs, quick=quick, output=output, progress=True)
+    from mmdistill.report.diagnosis.terminal import diagnosis_table
+
+    _console().print(diagnosis_table(found.diagnosis))
+    print(f"Diagnosis: {found.page}")
+    if as_json:
+        _print_json(found.diagnosis)
+
+
 @app.command(epilog="Example: mmdistill compare runs/first runs/second --markdown comparison.md")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...", show_default=False)],

@@ -5,6 +5,7 @@ Training and validation rows only: everything here is handed a dataset whose tes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from mmdistill.data.features import Feature, learnt_feature
-from mmdistill.errors import InputError
+from mmdistill.errors import InputError, require
 from mmdistill.files import disk_errors, read_json, write_json
 from mmdistill.models.saving import load_model
 from mmdistill.recipe import Recipe
@@ -21,7 +22,7 @@ from mmdistill.run.dataset import Dataset, load_dataset
 from mmdistill.run.diagnosed_models import trained_seeds
 from mmdistill.run.diagnosed_rows import DiagnosedRows, diagnosed_rows, without_test_rows
 from mmdistill.run.diagnosis import diagnosis_of_rows, diagnosis_of_run
-from mmdistill.run.folder import DIGEST, RunFolder, open_run
+from mmdistill.run.folder import DIGEST, RunFolder, find_run, open_run
 from mmdistill.run.plan import plan
 from mmdistill.run.stages import open_workshop, refuse_changed_table, shown_preparation, train_models
 from mmdistill.run.workshop import Workshop
@@ -40,6 +41,44 @@ class Diagnosed:
 
     diagnosis: dict[str, Any]
     page: Path
+
+
+def diagnose_path(
+    path: Path,
+    overrides: Sequence[str] = (),
+    root: str | Path = "runs",
+    *,
+    quick: bool = False,
+    output: Path | None = None,
+    progress: bool = False,
+) -> Diagnosed:
+    """Diagnose what stands at a path: a recipe when it is a file, else a run.
+
+    Args:
+        path: a YAML file, a run folder, or a run's name below ``runs/``.
+        overrides: keys of a recipe to set.
+        root: see `diagnose_recipe`.
+        quick: see `diagnose_recipe`.
+        output: see `diagnose_recipe`.
+        progress: see `diagnose_recipe`.
+
+    Raises:
+        InputError: when there is nothing there, a run is given keys to set, or the page does not end in .html; and see
+            `diagnose_recipe` and `diagnose_run`.
+    """
+    require("torch", "train", "A diagnosis")
+    if output is not None and output.suffix != ".html":
+        raise InputError("The page of a diagnosis is written as .html", where=str(output))
+    if path.is_file() or path.suffix in {".yaml", ".yml"}:
+        recipe = Recipe.load(path, overrides)
+        return diagnose_recipe(recipe, root, quick=quick, output=output, progress=progress)
+    if overrides:
+        raise InputError(
+            f"A run is diagnosed as it was made, so {overrides[0]!r} cannot be set",
+            where=str(path),
+            fix="Give the recipe instead of the run folder",
+        )
+    return diagnose_run(find_run(path), quick=quick, output=output)
 
 
 def diagnose_recipe(

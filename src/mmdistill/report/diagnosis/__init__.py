@@ -1,0 +1,1 @@
+"""A diagnosis for people: one HTML page, and tables for the terminal."""
