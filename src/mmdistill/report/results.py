@@ -81,6 +81,34 @@ class Calibration(Part):
     temperature: Number = None
 
 
+class OperatingPoint(Part):
+    """The threshold of one seed's model, chosen on validation rows, and what it gives there and on the test rows.
+
+    `test_ci95`: metric → 95 % interval over draws of the test rows.
+    """
+
+    positive: str | int | float | bool
+    threshold: Number = None
+    validation: Numbers = {}
+    test: Numbers = {}
+    test_ci95: dict[str, tuple[Number, Number] | None] = {}
+
+
+class AttentionTable(Part):
+    """The mean share of attention that goes from each query label to each key label; missing where there is none."""
+
+    queries: list[str]
+    keys: list[str]
+    shares: list[list[Number]]
+
+
+class AttentionShares(Part):
+    """What a fusion attends to: in each attention by its module path, and their mean."""
+
+    layers: dict[str, AttentionTable] = {}
+    mean: AttentionTable
+
+
 class Run(Part):
     """One seed of one model, scored on the test rows."""
 
@@ -97,6 +125,8 @@ class Run(Part):
     details: Details | None = None
     calibration: Calibration | None = None
     agreement: Numbers = {}
+    attention: AttentionShares | None = None
+    operating_points: dict[str, OperatingPoint] = {}
 
 
 class Model(Part):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmdistill.models.masking import masked_softmax
+
 
 class Attention(nn.Module):
     """Multi-head attention of queries over keys that may be masked.
@@ -41,17 +43,35 @@ class Attention(nn.Module):
         Returns:
             (B, Q, dim).
         """
-        allowed = F.pad(mask if mask.ndim == 3 else mask.unsqueeze(1), (0, 1), value=True).unsqueeze(1)
         mixed = F.scaled_dot_product_attention(
             self._split(self.query(queries)),
-            F.pad(self._split(self.key(keys)), (0, 0, 0, 1)),
-            F.pad(self._split(self.value(keys)), (0, 0, 0, 1)),
-            attn_mask=allowed.expand(-1, -1, queries.shape[1], -1),
+            self._with_nothing(self.key(keys)),
+            self._with_nothing(self.value(keys)),
+            attn_mask=_allowed(mask).expand(-1, -1, queries.shape[1], -1),
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    def weights(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """How much each query attends to each key, of the same inputs: what `forward` never holds as a whole.
+
+        Returns:
+            (B, heads, Q, K + 1): shares that sum to one, zero where masked; the last is that of the extra zero key.
+        """
+        split = self._split(self.query(queries))
+        scores = split @ self._with_nothing(self.key(keys)).transpose(-1, -2) * split.shape[-1] ** -0.5
+        return masked_softmax(scores, _allowed(mask), dim=-1)
+
     def _split(self, values: Tensor) -> Tensor:
         return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _with_nothing(self, values: Tensor) -> Tensor:
+        """Keys or values (B, K, dim) by head, with the extra one of zeros behind: (B, heads, K + 1, dim / heads)."""
+        return F.pad(self._split(values), (0, 0, 0, 1))
+
+
+def _allowed(mask: Tensor) -> Tensor:
+    """A mask (B, K) or (B, Q, K) as bool (B, 1, 1 or Q, K + 1), the extra key always allowed."""
+    return F.pad(mask if mask.ndim == 3 else mask.unsqueeze(1), (0, 1), value=True).unsqueeze(1)
 
 
 def feed_forward(dim: int, expansion: int = 2) -> nn.Sequential:
