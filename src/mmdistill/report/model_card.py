@@ -15,6 +15,7 @@ from mmdistill.report.run_folder import RunFolder, read_run_folder
 from mmdistill.report.sections.comparison import comparison_table
 from mmdistill.report.sections.data import splits_table
 from mmdistill.report.sections.gains import gains_table
+from mmdistill.report.sections.operating_points import operating_point_summary, operating_point_table
 from mmdistill.report.sections.subsets import subset_summary
 from mmdistill.report.sections.trust import calibration_summary
 from mmdistill.report.sections.verdict import verdict
@@ -58,6 +59,9 @@ def model_card(run: RunFolder) -> str:
     gains = gains_table(results)
     if gains is not None:
         parts.append(markdown_table(gains))
+    points = operating_point_table(results)
+    if points is not None:
+        parts += [operating_point_summary(results), markdown_table(points)]
     parts.append("Plots and everything else that was measured are in `report.html`.")
     parts.append(f"## How to use it\n\n{_usage(results, shown)}")
     if results.data is not None and (splits := splits_table(results.data)) is not None:

@@ -15,6 +15,7 @@ from mmdistill.models.any_model import AnyModel
 from mmdistill.models.saving import save_model
 from mmdistill.recipe import Recipe
 from mmdistill.run.folder import find_run
+from mmdistill.run.validation import states_of
 from mmdistill.run.workshop import Workshop
 
 
@@ -85,7 +86,8 @@ def keep_borrowed(shop: Workshop, teacher: str, borrowed: BorrowedTeacher) -> No
         if classes is not None and known is not None:
             reorder_classes(borrowed.model, name, known, classes, where)
     card = {**borrowed.card, "borrowed_from": borrowed.run, "name": teacher, "role": "teacher"}
-    card["tasks"] = {name: {**theirs[name], "state": shop.dataset.states[name]} for name in shop.dataset.tasks}
+    states = states_of(shop, borrowed.model.to(shop.device))
+    card["tasks"] = {name: {**theirs[name], "state": states[name]} for name in shop.dataset.tasks}
     save_model(shop.folder.seed(teacher, seed), borrowed.model, card)
 
 

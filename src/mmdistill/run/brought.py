@@ -43,7 +43,7 @@ def keep_brought(shop: Workshop) -> list[str]:
                 where = f"teachers.{name}.custom.classes"
                 reorder_outputs(model, shop.logits_tap(task), model.classes, state["classes"], where)
         train = shop.recipe.train_for(planned.spec)
-        card = model_card(shop, planned, seed, train, UNTRAINED_HERE, weights_digest(model))
+        card = model_card(shop, planned, model.to(shop.device), seed, train, UNTRAINED_HERE, weights_digest(model))
         card["training"]["selection"] = "as it came"
         save_model(shop.folder.seed(name, seed), model, card)
     return cautions

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmdistill.models.any_model import AnyModel
 from mmdistill.recipe import Recipe
 from mmdistill.recipe.schema import TrainSpec
-from mmdistill.run.dataset import Dataset
 from mmdistill.run.plan import PlannedModel
+from mmdistill.run.validation import states_of
 from mmdistill.run.workshop import Workshop
+from mmdistill.tasks.task import State
 from mmdistill.training.state import TrainResult
 
 
 def model_card(
-    shop: Workshop, planned: PlannedModel, seed: int, train: TrainSpec, result: TrainResult, initial: str
+    shop: Workshop,
+    planned: PlannedModel,
+    model: AnyModel,
+    seed: int,
+    train: TrainSpec,
+    result: TrainResult,
+    initial: str,
 ) -> dict[str, Any]:
     """What is kept beside a model's weights: its tasks with their states, and how it was trained.
 
     Args:
         shop: the run.
         planned: the model's place in it.
+        model: trained.
         seed: of this training.
         train: its settings.
         result: what the training tells.
@@ -31,7 +40,7 @@ def model_card(
         "role": planned.role,
         "seed": seed,
         "run": shop.recipe.name,
-        "tasks": task_cards(shop.recipe, shop.dataset),
+        "tasks": task_cards(shop.recipe, states_of(shop, model)),
         "data": shop.dataset.identity(),
         "training": {
             "steps": result.steps,
@@ -48,13 +57,13 @@ def model_card(
     }
 
 
-def task_cards(recipe: Recipe, dataset: Dataset) -> Mapping[str, Any]:
+def task_cards(recipe: Recipe, states: Mapping[str, State]) -> Mapping[str, Any]:
     """Each task's type, options and state: enough to score and to decode a model without its recipe."""
     return {
         name: {
             "type": spec.type,
             "options": spec.options().model_dump(mode="json"),
-            "state": dataset.states[name],
+            "state": states[name],
             "target": spec.target or recipe.data.target,
         }
         for name, spec in recipe.tasks.items()

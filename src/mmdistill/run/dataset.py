@@ -197,6 +197,8 @@ def load_dataset(recipe: Recipe, progress: Progress | None = None, extra: Sequen
     prepared = prepare(table, list(features.values()), splits.train, on_error=recipe.data.on_error, progress=progress)
     dataset = Dataset(recipe, table, _usable(splits, prepared), prepared, tasks, states, targets)
     _refuse_emptied(dataset, splits)
+    for name, task in tasks.items():
+        task.check_validation(dataset.targets_of(name, dataset.splits.validation), states[name])
     return dataset
 
 

@@ -63,7 +63,7 @@ def learn(shop: Workshop, planned: PlannedModel, seed: int) -> None:
         result = learn_in_stages(shop, planned, seed, train, model, teachers, loader)
     else:
         result = _learn_at_once(shop, planned, seed, train, model, teachers, folder)
-    save_model(folder, model, model_card(shop, planned, seed, train, result, initial))
+    save_model(folder, model, model_card(shop, planned, model, seed, train, result, initial))
     remove_checkpoint(folder)
 
 

@@ -17,14 +17,14 @@ from mmdistill.evaluation.agreement import agreement
 from mmdistill.evaluation.calibration import calibration
 from mmdistill.evaluation.cost import model_cost
 from mmdistill.evaluation.modalities import by_subset, collect_by_subset, drops, subset_name, worst_subset
+from mmdistill.evaluation.operating_points import operating_point_on_test
 from mmdistill.evaluation.predictions import Predictions, write_predictions
 from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
-from mmdistill.models.any_model import AnyModel
-from mmdistill.models.inference import collect
 from mmdistill.run.plan import Comparison, PlannedModel
+from mmdistill.run.validation import validation_logits
 from mmdistill.run.workshop import Workshop
-from mmdistill.tasks.task import Task
+from mmdistill.tasks.task import State, Task
 
 Array = np.ndarray[Any, Any]
 Scores = dict[str, float | None]
@@ -114,8 +114,9 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
         subset: {tap: values.float().numpy() for tap, values in outputs.items()}
         for subset, outputs in collect_by_subset(model, loader, list(taps.values())).items()
     }
-    validation = _validation_logits(shop, model, taps)
-    full = subset_name(model.columns)
+    validation = validation_logits(shop, model, taps)
+    states = {name: card["tasks"][name]["state"] for name in dataset.tasks}
+    full, groups = subset_name(model.columns), _groups(shop, splits)
     record: dict[str, Any] = {
         "seed": seed,
         "train_seconds": card["training"]["seconds"],
@@ -125,7 +126,7 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
         "modalities": {subset: {} for subset in found},
     }
     for name, task in dataset.tasks.items():
-        state, tap = dataset.states[name], taps[name]
+        state, tap = states[name], taps[name]
         targets = dataset.targets_of(name, splits.test)
         scores = by_subset(task, {subset: outputs[tap] for subset, outputs in found.items()}, targets, state)
         for subset, values in scores.items():
@@ -133,22 +134,24 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
         if validation:
             values = task.metrics(validation[name], dataset.targets_of(name, splits.validation), state)
             record["validation"].update(_named(shop, name, values))
-        _write_predictions(shop, planned, seed, name, found)
+        _write_predictions(shop, planned, seed, name, found, state)
+        known = dataset.targets[name][1][splits.test].numpy()
+        point = operating_point_on_test(
+            task,
+            found[full][tap][known],
+            targets[known],
+            state,
+            resamples=shop.recipe.evaluation.resamples,
+            groups=None if groups is None else groups[known],
+        )
+        if point is not None:
+            record.setdefault("operating_points", {})[name] = point
     record["metrics"] = dict(record["modalities"][full])
     record["worst_subset"] = worst_subset(record["modalities"], shop.primary_metric, shop.higher_is_better)
     directions = {metric: facts["higher_is_better"] for metric, facts in _directions(shop).items()}
     record["drops"] = drops(record["modalities"], model.columns, directions)
     record.update(_more(shop, found[full], validation, taps))
     return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
-
-
-def _validation_logits(shop: Workshop, model: AnyModel, taps: Mapping[str, str]) -> dict[str, Array]:
-    rows = shop.dataset.splits.validation
-    if not len(rows):
-        return {}
-    loader = shop.dataset.clean_loader(rows, model.feature_names, shop.device)
-    outputs = collect(model, loader, list(taps.values()))
-    return {name: outputs[tap].float().numpy() for name, tap in taps.items()}
 
 
 def _more(
@@ -168,7 +171,12 @@ def _more(
 
 
 def _write_predictions(
-    shop: Workshop, planned: PlannedModel, seed: int, task: str, found: Mapping[str, Mapping[str, Array]]
+    shop: Workshop,
+    planned: PlannedModel,
+    seed: int,
+    task: str,
+    found: Mapping[str, Mapping[str, Array]],
+    state: State,
 ) -> None:
     """`predictions.parquet` for the first task, `predictions.<task>.parquet` for others."""
     rows = shop.dataset.splits.test
@@ -182,7 +190,7 @@ def _write_predictions(
         outputs={subset: {"logits": outputs[tap]} for subset, outputs in found.items()},
         split=np.full(len(rows), "test"),
         task=shop.recipe.tasks[task].type,
-        state=shop.dataset.states[task],
+        state=state,
     )
     write_predictions(shop.folder.seed(planned.name, seed) / name, predictions)
 

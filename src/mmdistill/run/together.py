@@ -59,7 +59,7 @@ def learn_together(shop: Workshop, planned: PlannedModel, seed: int) -> None:
     )
     # The leader last: while it is not saved, the group is trained again.
     for one in reversed(members):
-        card = model_card(shop, one, seed, train, result, initial[one.name])
+        card = model_card(shop, one, models[one.name], seed, train, result, initial[one.name])
         save_model(shop.folder.seed(one.name, seed), models[one.name], card)
     remove_checkpoint(folder)
 
