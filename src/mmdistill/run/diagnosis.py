@@ -57,7 +57,13 @@ def diagnosis_of_run(shop: Workshop, rows: DiagnosedRows) -> dict[str, Any]:
         if planned.role == "teacher" and trained_seeds(shop, planned):
             said[planned.name] = teacher_outputs(shop, rows, planned, trained_seeds(shop, planned)[0])
     probed = probe_subsets(rows.plain, [*students.values(), *(one.columns for one in said.values())])
-    teachers = {name: describe_teacher(rows.plain, probed, one, students) for name, one in said.items()}
+    teachers = {
+        name: {
+            **describe_teacher(rows.plain, probed, one, students),
+            "modality_dropout": shop.plan.model(name).spec.modality_dropout is not None,
+        }
+        for name, one in said.items()
+    }
     models: dict[str, Any] = {}
     scores: dict[str, Estimate] = {}
     for planned in shop.plan.models:

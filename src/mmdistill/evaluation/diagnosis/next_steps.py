@@ -41,18 +41,17 @@ def _of_teacher(diagnosis: Found, name: str, teacher: Found) -> Iterator[str]:
     sign = 1.0 if diagnosis["higher_is_better"] else -1.0
     metric = diagnosis["primary_metric"].replace("_", " ")
     probes = diagnosis["probes"]["subsets"]
-    lazy = {
-        column: learnt
+    lazy = [
+        f"of {column} {score(learnt['value'])} against {score(probes[column]['value'])}"
         for column, learnt in teacher["embeddings"].items()
         if column in probes and _better(learnt["value"], probes[column]["value"], sign) < -LAZY
-    }
-    for column, learnt in lazy.items():
+    ]
+    if lazy and len(teacher["columns"]) > 1:
         yield (
-            f"Give {name} a modality_balance: what it has learnt of {column} scores {score(learnt['value'])} in a "
-            f"linear probe, less than the {score(probes[column]['value'])} ({metric}) of a linear model "
-            "of the plain column."
+            f"Give {name} a modality_balance: what it has learnt of a modality scores less in a linear probe than a "
+            f"linear model of the plain column does ({metric}: {'; '.join(lazy)})."
         )
-    yield from _blind(name, teacher["subsets"], probes, sign, metric)
+    yield from _blind(name, teacher, probes, sign, metric)
     for columns, found in teacher["rank_agreement"].items():
         of_student = any("+".join(one) == columns for one in diagnosis["students"].values())
         if of_student and found["kendall"] < LOW_RANK_AGREEMENT:
@@ -63,8 +62,9 @@ def _of_teacher(diagnosis: Found, name: str, teacher: Found) -> Iterator[str]:
             )
 
 
-def _blind(name: str, found: Found | None, probes: Found, sign: float, metric: str) -> Iterator[str]:
+def _blind(name: str, teacher: Found, probes: Found, sign: float, metric: str) -> Iterator[str]:
     """The worst subset of a model, when it is no better than chance and a linear model is."""
+    found = teacher["subsets"]
     if found is None or len(found["subsets"]) < 2:
         return
     chance = found["chance"]["value"]
@@ -77,7 +77,7 @@ def _blind(name: str, found: Found | None, probes: Found, sign: float, metric: s
     able = worst in probes and probes[worst]["ci95"] is not None
     if ends and min(ends) <= 0 and able and min(_better(end, chance, sign) for end in probes[worst]["ci95"]) > 0:
         yield (
-            f"Give {name} modality_dropout: with {worst} alone its {metric} falls to {score(defined[worst]['value'])}, "
+            f"Give {name} {'more ' * teacher['modality_dropout']}modality_dropout: with {worst} alone its {metric} falls to {score(defined[worst]['value'])}, "
             f"and chance is {score(chance)}; a linear model of the same scores {score(probes[worst]['value'])}."
         )
 

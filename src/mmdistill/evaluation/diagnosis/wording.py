@@ -21,14 +21,14 @@ def signed(value: float | None) -> str:
 
 def percent(value: float) -> str:
     """A fraction as a percentage."""
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def between(interval: Sequence[float] | None) -> str:
     """A 95 % interval of a difference, in words."""
     if interval is None:
         return "no interval"
-    return f"95 % interval {signed(interval[0])} to {signed(interval[1])}"
+    return f"95\u00a0% interval {signed(interval[0])} to {signed(interval[1])}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from mmdistill.report.diagnosis.tables import LINEAR, Found, metric_label, sourc
 from mmdistill.report.figures.palette import LIGHT
 from mmdistill.report.figures.plot import Plot, canvas, legend_above, shortened
 
+_LEAST_ROWS = 5
+"""Rows that a point of the reliability diagram needs; the accuracy of fewer says nothing."""
 _COLOURS = ("teacher", "student", "control", "peer", "student-2", "student-3")
 
 
@@ -82,7 +84,7 @@ def draw_reliability(found: Found) -> Plot | None:
     for number, (name, teacher) in enumerate(found["teachers"].items()):
         colour = LIGHT[_COLOURS[number % len(_COLOURS)]]
         for side, dash in (("train", (0, (4, 1.6))), ("validation", "-")):
-            points = [one for one in teacher[side]["bins"] if one["count"]]
+            points = [one for one in teacher[side]["bins"] if one["count"] >= _LEAST_ROWS]
             total = sum(one["count"] for one in points)
             confidence, accuracy = ([one[key] for one in points] for key in ("confidence", "accuracy"))
             axes.plot(confidence, accuracy, color=colour, linewidth=1.4, linestyle=dash, label=f"{name}, {side}")

@@ -38,34 +38,29 @@ def column_table(found: Found, *, brief: bool = False) -> Table:
         found: the content of ``diagnosis.json``.
         brief: the contributions alone, for a terminal.
     """
-    columns = [Column("Modality", text=True)]
+    columns = [Column("Modality", text=True), Column("Scored by", text=True)]
     if not brief:
         columns += [Column("Type", text=True), Column("Missing in training")]
         columns.append(Column(f"Alone ({metric_label(found).lower()})", arrow(found["higher_is_better"])))
-    named = sources(found)
-    for name in named:
-        columns += [Column(f"Shapley value, {_lower(name)}", "↑"), Column(f"Lost without it, {_lower(name)}", "↑")]
+    columns += [Column("Shapley value", "↑"), Column("Lost without it", "↑")]
     rows = []
     for column, facts in found["columns"].items():
-        cells = [Cell(column)]
-        if not brief:
-            missing = facts["missing_train"]
-            cells += [Cell(facts["type"]), Cell(numbers.percent(missing), missing)]
-            cells.append(_score(found["probes"]["subsets"].get(column)))
-        for scored in named.values():
-            each = scored["columns"].get(column, {})
-            cells += [_difference(each.get("shapley")), _difference(each.get("unique"))]
-        rows.append(Row(cells))
+        for name, scored in sources(found).items():
+            if column not in scored["columns"]:
+                continue
+            cells = [Cell(column), Cell(name)]
+            if not brief:
+                missing = facts["missing_train"]
+                cells += [Cell(facts["type"]), Cell(numbers.percent(missing), missing)]
+                cells.append(_score(scored["subsets"].get(column)))
+            each = scored["columns"][column]
+            rows.append(Row([*cells, _difference(each["shapley"]), _difference(each["unique"])]))
     notes = [
         "A Shapley value is the mean gain of a modality over all orders in which they could be added; the values of "
         "all modalities sum up to the score of all minus that of none.",
         _ROWS_NOTE,
     ]
-    return without_empty_columns(Table("What each modality contributes", columns, rows, [] if brief else notes))
-
-
-def _lower(name: str) -> str:
-    return name.lower() if name == LINEAR else name
+    return Table("What each modality contributes", columns, rows, [] if brief else notes)
 
 
 def subset_table(found: Found) -> Table:
@@ -97,7 +92,7 @@ def pair_table(found: Found) -> Table | None:
     columns += [Column(f"CKA in {name}") for name in alignment]
     rows = []
     for pair in pairs:
-        cells = [Cell(" and ".join(pair["columns"])), _difference(pair["interaction"])]
+        cells = [Cell(" and ".join(pair["columns"])), _difference(pair["interaction"], toned=False)]
         for key in ("agreement", "kappa", "only_first_right", "only_second_right", "both_wrong"):
             write = numbers.score if key == "kappa" else numbers.percent
             cells.append(Cell(write(pair[key]), pair[key]))
@@ -267,12 +262,11 @@ def _score(found: Found | None) -> Cell:
     return Cell(numbers.score(found["value"]), found["value"], around)
 
 
-def _difference(found: Found | None) -> Cell:
+def _difference(found: Found | None, *, toned: bool = True) -> Cell:
     """A difference with its interval, in a tone when the interval excludes zero."""
     if found is None:
         return Cell(numbers.MISSING)
     ends = None if found["ci95"] is None else (found["ci95"][0], found["ci95"][1])
-    tone = "" if ends is None else "good" if ends[0] > 0 else "bad" if ends[1] < 0 else ""
-    return Cell(
-        numbers.signed(found["value"]), found["value"], "" if ends is None else numbers.interval(ends), "", tone
-    )
+    around = "" if ends is None else numbers.interval(ends)
+    tone = "" if ends is None or not toned else "good" if ends[0] > 0 else "bad" if ends[1] < 0 else ""
+    return Cell(numbers.signed(found["value"]), found["value"], around, tone=tone)
