@@ -15,7 +15,9 @@ from mmdistill.models.fusion.build import build_fusion
 from mmdistill.models.fusion.column_tokens import ColumnTokens
 from mmdistill.models.fusion.mult import CrossmodalLayer, last_position
 from mmdistill.models.layers.transformer import Attention, TransformerLayer
-from mmdistill.recipe.schema import Component
+from mmdistill.models.multimodal import build_model
+from mmdistill.recipe.schema import Component, ModelSpec
+from tests.models.features import arrays, image, text
 
 DIMS = {"image": 6, "text": 5, "type": 4}
 LENGTHS = {"image": 3, "text": 4}
@@ -304,3 +306,17 @@ def test_masked_tokens_are_as_if_they_were_not_there() -> None:
         longer[1]["text"] = F.pad(given[1]["text"], (0, 0, 0, 3), value=float("nan"))
         longer[2]["text"] = F.pad(given[2]["text"], (0, 3), value=False)
         torch.testing.assert_close(fusion(*longer).embedding, fusion(*given).embedding)
+
+
+@pytest.mark.parametrize("name", BY_ATTENTION)
+def test_all_of_an_encoder_is_trained_also_its_pooling(name: str) -> None:
+    """A fusion that read tokens alone would leave what pools them without gradient, and its embedding untrained."""
+    encoders = {"image": {"name": "tiny_cnn", "width": 8}, "note": {"name": "bilstm", "hidden": 8}}
+    spec = ModelSpec.model_validate({"encoders": encoders, "fusion": {"name": name, **SMALL}})
+    infos = {"image": image(size=8), "note": text("note")}
+    model = build_model(spec, infos, {"digit": 3}, 0)
+    logits = model({info.name: arrays(info, [4, 7, 2]) for info in infos.values()})["logits"]
+    logits.square().sum().backward()
+    for path, parameter in model.named_parameters():
+        assert parameter.grad is not None, path
+        assert (parameter.grad != 0).any(), path
