@@ -37,7 +37,9 @@ class History:
         return [
             name
             for name in self.columns
-            if name not in _NOT_A_TERM and not name.startswith("validation_") and not name.endswith(_GRADIENT)
+            if name not in _NOT_A_TERM
+            and not name.startswith(_NOT_A_TERMS_START)
+            and not name.endswith(_NOT_A_TERMS_END)
         ]
 
 
@@ -46,7 +48,13 @@ def gradient_column(term: str) -> str:
     return f"{term}{_GRADIENT}"
 
 
-_GRADIENT = "/gradient_norm"
+def probe_column(column: str) -> str:
+    """The column of the validation score of the probe of a column of the table."""
+    return f"{column}{_PROBE}"
+
+
+_GRADIENT, _PROBE = "/gradient_norm", "/validation_score"
+_NOT_A_TERMS_START, _NOT_A_TERMS_END = ("validation_", "probe/"), (_GRADIENT, _PROBE)
 _NOT_A_TERM = frozenset({"epoch", "step", "learning_rate", "gradient_norm", "seconds", "samples_per_second"})
 
 

@@ -11,6 +11,7 @@ from mmdistill.report.figures.confusion import draw_confusion
 from mmdistill.report.figures.curves import draw_curves
 from mmdistill.report.figures.gain import draw_gain
 from mmdistill.report.figures.plot import Plot, look
+from mmdistill.report.figures.probes import draw_probes
 from mmdistill.report.figures.subsets import draw_subsets
 from mmdistill.report.figures.svg import png_file, svg_file
 from mmdistill.report.figures.teaching import draw_teaching
@@ -25,6 +26,7 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
             "gain": draw_gain(run.results),
             "curves": draw_curves(run),
             "teaching": draw_teaching(run),
+            "probes": draw_probes(run),
             "tradeoff": draw_tradeoff(run.results),
             "confusion": draw_confusion(run.results),
             "subsets": draw_subsets(run.results),

@@ -17,7 +17,7 @@ from mmdistill.report.run_folder import History
 
 BAND = {"alpha": 0.16, "linewidth": 0}
 TOTALS = ("loss", "total")
-_TERM_COLOURS = ("teacher", "peer", "control", "student-2", "student-3", "teacher-2")
+TERM_COLOURS = ("teacher", "peer", "control", "student-2", "student-3", "teacher-2")
 
 
 def over_training(histories: Mapping[int, History], column: str, axis: str = "epoch") -> pd.DataFrame:
@@ -57,7 +57,7 @@ def draw_terms(frames: Mapping[str, pd.DataFrame], axis: str, *, name: str, titl
         label: of the vertical axis.
     """
     figure, axes = canvas(height=2.9)
-    colours = iter(_TERM_COLOURS * len(frames))
+    colours = iter(TERM_COLOURS * len(frames))
     for term, frame in frames.items():
         colour = "ink" if term in TOTALS else "muted" if term == "supervised" else next(colours)
         sns.lineplot(

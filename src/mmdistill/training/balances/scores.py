@@ -47,8 +47,10 @@ def imbalance(scores: Tensor, rows: Tensor | None = None) -> Tensor:
     there = torch.ones_like(scores, dtype=torch.bool) if rows is None else rows > 0
     means = scores if rows is None else scores / rows.clamp(min=1)
     means = torch.where(there, means, 0)
-    others = there.sum() - there.long()
-    mean_of_others = (means.sum() - means) / others.clamp(min=1)
+    # Added up one by one: taking a column from the sum of all would leave nothing of much smaller ones.
+    apart = ~torch.eye(len(means), dtype=torch.bool, device=means.device)
+    others = (apart & there).sum(dim=1)
+    mean_of_others = (apart * means).sum(dim=1) / others.clamp(min=1)
     usable = there & (others > 0) & (mean_of_others > 0)
     return torch.where(usable, means / torch.where(usable, mean_of_others, 1), 1)
 
