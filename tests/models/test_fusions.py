@@ -232,6 +232,8 @@ def test_a_present_column_matters(case: Any) -> None:
     for column in given_inputs.embeddings:
         changed = Inputs(**vars(given_inputs))
         changed.embeddings = given_inputs.embeddings | {column: given_inputs.embeddings[column] + 1}
+        if column in given_inputs.tokens:  # a fusion may read these alone
+            changed.tokens = given_inputs.tokens | {column: given_inputs.tokens[column] + 1}
         after = changed.into(fusion)
         assert not torch.allclose(after[0], before[0]), column
 

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-SETTINGS: list[tuple[str, dict[str, Any]]] = []
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("memory", {"hidden": 4, "memory": 6, "attention": 8, "gates": 8}),
+]
