@@ -35,6 +35,7 @@ def results_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
 def teachers_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("teachers")
     teachers = {
+        "attending": {**BOTH, "fusion": "cross_attention"},
         "joined": {**BOTH, "fusion": "concat", "per_seed": True},
         "gated": {**BOTH, "fusion": "gated", "modality_dropout": 0.3, "per_seed": True},
     }
@@ -46,16 +47,17 @@ def teachers_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
 def test_teachers_without_a_student_are_compared(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
     folder, results = teachers_alone
     assert {name: model["role"] for name, model in results["models"].items()} == {
+        "attending": "teacher",
         "joined": "teacher",
         "gated": "teacher",
     }
     assert results["gain"] is None and results["gains"] == [] and results["compression"] is None
     assert results["verdict"].startswith("No student was trained")
-    assert "Of 2 teachers" in results["verdict"]
+    assert "Of 3 teachers" in results["verdict"]
     page = (folder / "runs" / "animals" / "report.html").read_text()
     assert "Teachers only" in page and "No gain can be claimed" not in page
     ranked = compare([folder / "runs" / "animals"])
-    assert {entrant.name for entrant in ranked.students} == {"joined", "gated"}
+    assert {entrant.name for entrant in ranked.students} == {"attending", "joined", "gated"}
     assert ranked.references == []
 
 
@@ -68,6 +70,16 @@ def test_the_cost_of_each_missing_modality_is_told(teachers_alone: tuple[Path, d
             expected = scores["note+size"]["accuracy"] - scores["note"]["accuracy"]
             assert run["drops"]["size"]["accuracy"] == pytest.approx(expected)
             assert all("majority" not in metric for metric in run["drops"]["size"])
+
+
+def test_where_a_fusion_looks_is_told_and_drawn(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = teachers_alone
+    (run,) = results["models"]["attending"]["runs"]
+    assert run["attention"]["mean"]["queries"] == ["note", "size"]
+    for row in run["attention"]["mean"]["shares"]:
+        assert sum(row) == pytest.approx(1.0, abs=1e-5)
+    assert "attention" not in results["models"]["joined"]["runs"][0]
+    assert "How the columns come together" in (folder / "runs" / "animals" / "report.html").read_text()
 
 
 def test_a_recipe_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from mmdistill.report.sections.comparison import comparison_table, cost_table, m
 from mmdistill.report.sections.data import classes_table, missing_table, skipped_table, splits_table
 from mmdistill.report.sections.environment import environment_entries, reproduce_commands
 from mmdistill.report.sections.gains import gains_table
+from mmdistill.report.sections.operating_points import operating_point_summary, operating_point_table
+from mmdistill.report.sections.probes import probe_summary, probe_table
 from mmdistill.report.sections.subsets import drop_table, subset_summary, subset_table
 from mmdistill.report.sections.teaching import teaching_summary, teaching_table
 from mmdistill.report.sections.trust import agreement_table, calibration_summary, calibration_table
@@ -121,6 +123,9 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
             _present(teaching_table(run)),
         ),
         Section(
+            "probes", "What each column has learnt", probe_summary(run), figures["probes"], _present(probe_table(run))
+        ),
+        Section(
             "tradeoff",
             "Score against size and speed",
             "Up and to the left is better." if results.higher_is_better else "Down and to the left is better.",
@@ -134,12 +139,25 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
         ),
         Section("classes", "Class by class", tables=_present(class_table(results))),
         Section(
+            "operating-point",
+            "At the operating point",
+            operating_point_summary(results),
+            tables=_present(operating_point_table(results)),
+        ),
+        Section(
             "subsets",
             "With fewer modalities",
             subset_summary(results),
             figures["subsets"],
             _present(drop_table(results), subset_table(results)),
             side=True,
+        ),
+        Section(
+            "fusion",
+            "How the columns come together",
+            "Where a fusion looks: the share of attention that each query gives to each column, over some hundreds of "
+            "test rows. Attention says what is read, not what decides.",
+            figures["fusion"],
         ),
         Section(
             "calibration",

@@ -21,6 +21,7 @@ from mmdistill.evaluation.operating_points import operating_point_on_test
 from mmdistill.evaluation.predictions import Predictions, write_predictions
 from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
+from mmdistill.run.fusion_facts import fusion_facts
 from mmdistill.run.plan import Comparison, PlannedModel
 from mmdistill.run.validation import validation_logits
 from mmdistill.run.workshop import Workshop
@@ -150,6 +151,7 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
     record["worst_subset"] = worst_subset(record["modalities"], shop.primary_metric, shop.higher_is_better)
     directions = {metric: facts["higher_is_better"] for metric, facts in _directions(shop).items()}
     record["drops"] = drops(record["modalities"], model.columns, directions)
+    record.update(fusion_facts(shop, model))
     record.update(_more(shop, found[full], validation, taps))
     return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmdistill.files import written_aside
+from mmdistill.report.figures.attention import draw_attention
 from mmdistill.report.figures.balance import draw_balance
 from mmdistill.report.figures.calibration import draw_calibration
 from mmdistill.report.figures.confusion import draw_confusion
@@ -29,6 +30,7 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
             "probes": draw_probes(run),
             "tradeoff": draw_tradeoff(run.results),
             "confusion": draw_confusion(run.results),
+            "fusion": draw_attention(run.results),
             "subsets": draw_subsets(run.results),
             "calibration": draw_calibration(run.results),
             "data": draw_balance(run.results),
