@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mmdistill.distill.arguments import SIDES, Argument, Origin, Side, Sources
-from mmdistill.distill.default_taps import column_of, default_taps, embeddings_of, numbered
+from mmdistill.distill.default_taps import column_of, default_taps, embeddings_of, numbered, reconstructed
 from mmdistill.distill.heads import HEAD_PARTS, head_argument
 from mmdistill.errors import InputError, nearest
 from mmdistill.losses.module import Shape
@@ -149,6 +149,8 @@ class Binder:
         """The columns' embeddings; those that both sides have, where the loss compares two sides."""
         other: Side = "teacher" if side == "student" else "student"
         mine = embeddings_of(self._sources.taps(side))
+        if any(parameter.name == f"{side}_reconstructions" for parameter in self._parameters):
+            mine = reconstructed(self._sources.taps(side)) or mine
         if not any(parameter.name == f"{other}_embeddings" for parameter in self._parameters):
             return mine
         named = self._name_for(f"{other}_embeddings", other)

@@ -35,6 +35,12 @@ def embeddings_of(taps: Mapping[str, Shape]) -> tuple[str, ...]:
     )
 
 
+def reconstructed(taps: Collection[str]) -> tuple[str, ...]:
+    """The taps ``<column>.projected`` of the columns that have a ``<column>.reconstruction``, which restores those."""
+    originals = [f"{column_of(tap)}.projected" for tap in candidates("reconstruction", taps)]
+    return tuple(tap for tap in originals if tap in taps)
+
+
 def numbered(stem: str, taps: Collection[str]) -> tuple[str, ...]:
     """The taps ``<stem>.0``, ``<stem>.1``… in the order of their numbers."""
     found = [match for tap in taps if (match := _STAGE.fullmatch(tap)) and match["stem"] == stem]
