@@ -20,6 +20,8 @@ def label_curve(
 ) -> list[tuple[float, int, Estimate]]:
     """The score of a probe that was shown a part of the labels.
 
+    All of them are penalised as strongly as the probe of all labels, which chooses its penalty.
+
     Args:
         seen: the columns of the labelled training rows, and of the validation rows.
         targets: (N,) classes of those training rows.
@@ -34,6 +36,7 @@ def label_curve(
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(len(targets)) for _ in range(_DRAWS)]
     curve = []
+    strength = fit_probe(seen.train, targets, classes, class_weight).strength
     for fraction in FRACTIONS:
         count = round(fraction * len(targets))
         if count < classes:
@@ -42,7 +45,7 @@ def label_curve(
         scores = {}
         for number, order in enumerate(draws):
             rows = np.sort(order[:count])
-            probe = fit_probe(seen.train[rows], targets[rows], classes, class_weight)
+            probe = fit_probe(seen.train[rows], targets[rows], classes, class_weight, strength)
             scores[number] = scorer(probe.logits(seen.held_out))
         curve.append((fraction, count, weighted_sum(scores, dict.fromkeys(scores, 1 / len(scores)))))
     return curve

@@ -76,9 +76,10 @@ def _blind(name: str, teacher: Found, probes: Found, sign: float, metric: str) -
     ends = [_better(end, chance, sign) for end in interval or ()]
     able = worst in probes and probes[worst]["ci95"] is not None
     if ends and min(ends) <= 0 and able and min(_better(end, chance, sign) for end in probes[worst]["ci95"]) > 0:
+        more = "more modality_dropout" if teacher["modality_dropout"] else "modality_dropout"
         yield (
-            f"Give {name} {'more ' * teacher['modality_dropout']}modality_dropout: with {worst} alone its {metric} falls to {score(defined[worst]['value'])}, "
-            f"and chance is {score(chance)}; a linear model of the same scores {score(probes[worst]['value'])}."
+            f"Give {name} {more}: with {worst} alone its {metric} falls to {score(defined[worst]['value'])}, and "
+            f"chance is {score(chance)}; a linear model of the same scores {score(probes[worst]['value'])}."
         )
 
 

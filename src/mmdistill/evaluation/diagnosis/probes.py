@@ -28,11 +28,13 @@ class Probe:
         classifier: scikit-learn's; None where all training rows had one class.
         known: the classes that it was shown, as indices.
         classes: how many there are.
+        strength: inverse strength of its penalty.
     """
 
     classifier: Any
     known: Indices
     classes: int
+    strength: float
 
     def logits(self, matrix: Matrix) -> NDArray[np.float64]:
         """Log-probabilities (rows, classes), at least −30; classes that the probe has not seen are there with −30."""
@@ -47,7 +49,7 @@ def fit_probe(
     targets: Indices,
     classes: int,
     class_weight: ClassWeight = None,
-    row_weights: NDArray[np.float64] | None = None,
+    strength: float | None = None,
 ) -> Probe:
     """A logistic regression with an L2 penalty, whose strength every fifth training row chooses.
 
@@ -56,19 +58,18 @@ def fit_probe(
         targets: (N,) class indices.
         classes: how many classes there are.
         class_weight: as scikit-learn takes it.
-        row_weights: (N,) weight of each row; 1 when None.
+        strength: inverse strength of the penalty; chosen when None.
     """
     known = np.unique(targets).astype(np.int64)
     if len(known) < 2:
-        return Probe(None, known, classes)
-    weights = np.ones(len(targets)) if row_weights is None else row_weights
+        return Probe(None, known, classes, strength or STRENGTHS[1])
     usable = None if not isinstance(class_weight, dict) else {one: class_weight.get(one, 1.0) for one in known.tolist()}
     balance = class_weight if usable is None else usable
-    chosen = _strength(matrix, targets, weights, balance)
-    return Probe(_fitted(matrix, targets, weights, chosen, balance), known, classes)
+    chosen = _strength(matrix, targets, balance) if strength is None else strength
+    return Probe(_fitted(matrix, targets, chosen, balance), known, classes, chosen)
 
 
-def _strength(matrix: Matrix, targets: Indices, weights: NDArray[np.float64], balance: Any) -> float:
+def _strength(matrix: Matrix, targets: Indices, balance: Any) -> float:
     """The strength under which a model of four fifths of the rows gives the others the highest likelihood."""
     held = np.zeros(len(targets), dtype=bool)
     # Every fifth row of each class, so that none is left out of the four fifths.
@@ -79,14 +80,14 @@ def _strength(matrix: Matrix, targets: Indices, weights: NDArray[np.float64], ba
         return STRENGTHS[1]
     losses = []
     for strength in STRENGTHS:
-        model = _fitted(matrix[~held], targets[~held], weights[~held], strength, balance)
+        model = _fitted(matrix[~held], targets[~held], strength, balance)
         said = np.maximum(model.predict_log_proba(matrix[held]), _LEAST_LOG_PROBABILITY)
         own = said[np.arange(held.sum()), np.searchsorted(model.classes_, targets[held])]
-        losses.append(-float(np.average(own, weights=weights[held])))
+        losses.append(-float(own.mean()))
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _fitted(matrix: Matrix, targets: Indices, weights: NDArray[np.float64], strength: float, balance: Any) -> Any:
+def _fitted(matrix: Matrix, targets: Indices, strength: float, balance: Any) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -94,4 +95,4 @@ def _fitted(matrix: Matrix, targets: Indices, weights: NDArray[np.float64], stre
     with warnings.catch_warnings():
         # A probe that stops a little early is still a probe; which strength is best is judged on other rows.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(matrix, targets, sample_weight=weights)
+        return model.fit(matrix, targets)
