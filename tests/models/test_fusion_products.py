@@ -18,6 +18,7 @@ from mmdistill.models.fusion.families.products import LowRankTensorOptions
 from mmdistill.models.fusion.low_rank_tensor import LowRankTensor
 from mmdistill.models.fusion.mfb import TINY, power_and_length
 from mmdistill.models.fusion.present_product import present_product
+from mmdistill.models.fusion.projections import Projections
 from mmdistill.models.fusion.tensor import outer_product
 from mmdistill.recipe.schema import Component
 from tests.models.fusions.pooled_rows import DIMS, built, fused, vectors
@@ -312,6 +313,17 @@ def test_film_by_a_column_that_is_not_there_is_refused_with_the_nearest() -> Non
 
 
 # Many columns, and options
+
+
+@pytest.mark.parametrize(("gain", "size"), [(None, 3**-0.5), (1.0, 1.0), (5 / 3, 5 / 3)])
+def test_factors_begin_with_the_size_that_is_asked_for(gain: float | None, size: float) -> None:
+    """PyTorch's own start gives a third of the variance, and a product of small factors moves no encoder for long."""
+    torch.manual_seed(0)
+    projections = Projections({"image": 300, "sound": 200}, 400, gain)
+    everything = torch.ones(200, dtype=torch.bool)
+    embeddings = {"image": torch.randn(200, 300), "sound": torch.randn(200, 200)}
+    for factor in projections(embeddings, {"image": everything, "sound": everything}):
+        assert factor.std().item() == pytest.approx(size, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["product", "mlb", "mfb", "mutan", "tensor", "low_rank_tensor", "film"])

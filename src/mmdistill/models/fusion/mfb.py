@@ -33,7 +33,7 @@ class MFB(nn.Module):
         super().__init__()
         self.columns, self.dim, self.factors = tuple(dims), options.dim, options.factors
         self.normalise = options.normalise
-        self.project = Projections(dims, options.dim * options.factors)
+        self.project = Projections(dims, options.dim * options.factors, gain=1)
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(

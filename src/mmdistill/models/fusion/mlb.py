@@ -29,7 +29,8 @@ class MLB(nn.Module):
     def __init__(self, dims: Mapping[str, int], options: MLBOptions) -> None:
         super().__init__()
         self.columns, self.dim, self.squash = tuple(dims), options.dim, options.activation == "tanh"
-        self.project = Projections(dims, options.rank)
+        gain = nn.init.calculate_gain("tanh" if self.squash else "linear")
+        self.project = Projections(dims, options.rank, gain)
         self.out = nn.Linear(options.rank, options.dim)
 
     def forward(

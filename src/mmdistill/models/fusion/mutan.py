@@ -31,7 +31,7 @@ class Mutan(nn.Module):
     def __init__(self, dims: Mapping[str, int], options: MutanOptions) -> None:
         super().__init__()
         self.columns, self.dim, self.rank = tuple(dims), options.dim, options.rank
-        self.project = Projections(dims, options.width)
+        self.project = Projections(dims, options.width, gain=nn.init.calculate_gain("tanh"))
         self.factors = ColumnModules(
             {column: nn.Linear(options.width, options.rank * options.dim, bias=False) for column in dims}
         )

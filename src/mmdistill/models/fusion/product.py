@@ -33,7 +33,7 @@ class Product(nn.Module):
     def __init__(self, dims: Mapping[str, int], options: ProductOptions) -> None:
         super().__init__()
         self.columns, self.dim, self.residual = tuple(dims), options.dim, options.residual
-        self.project = Projections(dims, options.dim)
+        self.project = Projections(dims, options.dim, gain=1)
 
     def forward(
         self,
