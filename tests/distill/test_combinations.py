@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdistill import catalog
+from mmdistill.distill.arguments import Argument, Moment
 from mmdistill.distill.combinations.combination import Classroom, Combination, Teaching, tap_of
 from mmdistill.distill.combinations.routed import balance
 from mmdistill.distill.signals import PRESENT
+from mmdistill.distill.term import Term
 from mmdistill.errors import InputError
 
 CLASSES, ROWS = 4, 6
@@ -169,3 +171,30 @@ def test_a_sequence_is_combined_position_by_position() -> None:
         assert said["logits"].shape == (ROWS, 3, CLASSES)
         torch.testing.assert_close(said["logits"].exp().sum(-1), torch.ones(ROWS, 3))
         assert all(torch.isfinite(value) for value in losses.values())
+
+
+class _Weights(nn.Module):
+    """Gives the mean weight of the rows."""
+
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor, weight: Tensor | None = None) -> Tensor:
+        del teacher_logits
+        return torch.ones(len(student_logits)).mean() if weight is None else weight.mean()
+
+
+@pytest.mark.parametrize(("teacher", "counted"), [("ear", 0.25), ("eye", 0.75)])
+def test_a_term_of_one_of_several_teachers_counts_the_rows_that_this_one_has_seen(teacher: str, counted: float) -> None:
+    arguments = [
+        Argument("student_logits", "student", ("logits",)),
+        Argument("teacher_logits", "teacher", (tap_of(teacher, "logits"),)),
+        Argument("weight", "weight"),
+    ]
+    term = Term("kd", _Weights(), arguments, lambda step: 1.0)
+    signals = {
+        tap_of("ear", "logits"): torch.zeros(4, 2),
+        tap_of("eye", "logits"): torch.zeros(4, 2),
+        tap_of("ear", PRESENT): torch.tensor([True, False, False, False]),
+        tap_of("eye", PRESENT): torch.tensor([False, True, True, True]),
+        PRESENT: torch.ones(4, dtype=torch.bool),
+    }
+    moment = Moment(TensorDict({"row": torch.arange(4)}, [4]), {"logits": torch.zeros(4, 2)}, signals, 0.0)
+    assert term(moment).item() == counted

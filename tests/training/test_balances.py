@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdistill import catalog
+from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError
 from mmdistill.training.balances.alternating import Alternating, column_of_step, without_direction
 from mmdistill.training.balances.g2d import leading, rank_of_step
@@ -90,6 +91,28 @@ def _fit(phase: Any, model: Any, train: Any, folder: Path, after_step: Any) -> N
 def test_batches_that_are_accumulated_are_one_step(name: str) -> None:
     result, _ = train_model(new_model(), spec(accumulate=2, batch_size=8), **{name: HERE[name]})
     assert result.steps == 9
+
+
+@pytest.mark.parametrize("name", [*HERE, "g2d"])
+def test_no_hook_of_a_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device nothing has a value, so that a look at one is an error."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # which knows no such device
+    model = new_model().to("meta")
+    teachers = {column: f"t-only-{column}" for column in COLUMNS}
+    training = training_of(model, unimodal_teachers=teachers)
+    assert training.probes is not None
+    training.probes.to("meta")
+    options = {"noise": False} if name == "ogm_ge" else HERE.get(name, {})
+    made = balance(name, training, **options).to("meta")
+    batch = Rows().every().to("meta")
+    signals = {f"{teacher}:logits": torch.zeros(48, 3, device="meta") for teacher in teachers.values()}
+    for step in range(8):
+        shown = made.shown(batch["present"], batch["row"], step)
+        outputs = model(batch["features"], shown)
+        terms = Terms.sum({"supervised": outputs["logits"].square().mean()})
+        made.terms(batch, outputs, signals, terms, step).everything.backward()
+        made.after_backward(step)
+        model.zero_grad()
 
 
 # Scores of columns

@@ -17,6 +17,8 @@ from mmdistill.models.tap_names import mask_tap
 
 PRESENT = "row.present"
 """Entry of a teacher's signals: bool (B,), the rows of which the teacher has seen anything; all when left out."""
+BETWEEN = ":"
+"""Between the name of a teacher and its tap, where there are several teachers."""
 BOTH_LOGITS = ("student_logits", "teacher_logits")
 """What transforms are applied to."""
 _HEADS = frozenset({"student head", "teacher head"})
@@ -79,6 +81,8 @@ class Term(nn.Module):
         self._teacher_taps = {
             key for one in every if one.origin.startswith("teacher") and one.origin not in _HEADS for key in one.keys
         }
+        owners = {tap.partition(BETWEEN)[0] if BETWEEN in tap else "" for tap in self._teacher_taps}
+        self._owner = owners.pop() if len(owners) == 1 else ""
 
     @property
     def teacher_taps(self) -> set[str]:
@@ -98,7 +102,7 @@ class Term(nn.Module):
                 where="distill.losses",
                 fix="Leave train.mixup out, or choose a loss without targets, such as kd",
             )
-        if PRESENT in moment.signals and not self._takes_weight:
+        if not self._takes_weight and self._seen(moment) is not None:
             raise InputError(
                 f"The loss {self.name!r} takes no weight, and the teacher has seen nothing of some rows",
                 where="distill.losses",
@@ -151,9 +155,17 @@ class Term(nn.Module):
             return rows
         return moment.progress if origin == "progress" else _present(argument.keys, moment.batch)
 
+    def _seen(self, moment: Moment) -> Tensor | None:
+        """Bool (B,): the rows of which the teacher has seen anything; None when of all.
+
+        A term that reads one of several teachers asks for the rows of that one.
+        """
+        every = moment.signals.get(PRESENT)
+        return moment.signals.get(f"{self._owner}{BETWEEN}{PRESENT}", every) if self._owner else every
+
     def _row_weight(self, moment: Moment) -> Tensor | None:
         """What a row counts: nothing when the teacher saw nothing of it, or when a target that is needed is missing."""
-        counts = moment.signals.get(PRESENT)
+        counts = self._seen(moment)
         if self._task is not None and not self._takes_labelled:
             labelled = moment.batch["labelled"][self._task]
             counts = labelled if counts is None else counts & labelled

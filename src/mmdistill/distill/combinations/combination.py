@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdistill.distill.signals import PRESENT
+from mmdistill.distill.term import BETWEEN
 from mmdistill.errors import InputError
 from mmdistill.losses.module import Shape
 from mmdistill.losses.precision import widen
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
-
-BETWEEN = ":"
-"""Between the name of a teacher and its tap, where there are several teachers."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmdistill.distill.terms import Terms
+from mmdistill.losses.precision import without_autocast
 from mmdistill.losses.reduction import weighted_mean
 from mmdistill.models.column_modules import ColumnModules
 from mmdistill.training.balances.balance import ModalityBalance, Training
@@ -66,8 +67,7 @@ class ClassMeans(nn.Module):
         # A product, because scattered additions on an accelerator differ from run to run.
         classes = torch.where(counts, target, 0)
         members = F.one_hot(classes, len(self.counts)).to(torch.float32) * counts.unsqueeze(1)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            self.sums += members.T @ embeddings.float()
+        self.sums += _sums_by_class(members, embeddings.float())
         self.counts += members.sum(dim=0)
 
     @torch.no_grad()
@@ -137,6 +137,12 @@ class Prototypes(ModalityBalance):
             for column, pull, hold in zip(self.columns, pulls.unbind(), holds.unbind(), strict=True)
         }
         return Terms.sum({**terms.parts, **parts}, terms.teacher)
+
+
+@without_autocast
+def _sums_by_class(members: Tensor, embeddings: Tensor) -> Tensor:
+    """Sums (C, D) of embeddings (B, D) over the rows that belong to each class, (B, C)."""
+    return members.T @ embeddings
 
 
 def _distance(logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
