@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdistill import catalog
+from mmdistill.distill.objective import Objective
 from mmdistill.distill.terms import Terms
 from mmdistill.errors import InputError
+from mmdistill.recipe.schema import ComputeSpec
+from mmdistill.tasks.cross_entropy import CrossEntropy
+from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.balances.alternating import Alternating, column_of_step, without_direction
+from mmdistill.training.balances.balance import ModalityBalance
 from mmdistill.training.balances.g2d import leading, rank_of_step
 from mmdistill.training.balances.gradient_blending import GradientBlending, blend
 from mmdistill.training.balances.prototypes import ClassMeans, rebalance
 from mmdistill.training.balances.scores import imbalance, true_class_sums
+from mmdistill.training.loop import fit
+from mmdistill.training.modalities import ModalityTraining
+from mmdistill.training.phase import student_phase
 from mmdistill.training.validation import Standing, Validation
 from tests.training.standins import equal_weights, spec
-from tests.training.two_columns import COLUMNS, Rows, balance, new_model, phase_of, train_model, training_of
+from tests.training.two_columns import COLUMNS, Rows, balance, look_at, new_model, phase_of, train_model, training_of
 
 HERE: dict[str, dict[str, Any]] = {
     "ogm_ge": {"alpha": 0.5},
@@ -74,13 +83,6 @@ def test_a_training_that_was_killed_and_resumed_ends_with_the_same_weights(name:
 
 
 def _fit(phase: Any, model: Any, train: Any, folder: Path, after_step: Any) -> None:
-    from dataclasses import replace
-
-    from mmdistill.recipe.schema import ComputeSpec
-    from mmdistill.training.accelerator import make_accelerator
-    from mmdistill.training.loop import fit
-    from tests.training.two_columns import look_at
-
     look = look_at(model, phase.modules["probes"], Rows(rows=30))
     accelerator = make_accelerator(ComputeSpec(device="cpu"))
     stopped = replace(phase, after_step=after_step)
@@ -91,6 +93,38 @@ def _fit(phase: Any, model: Any, train: Any, folder: Path, after_step: Any) -> N
 def test_batches_that_are_accumulated_are_one_step(name: str) -> None:
     result, _ = train_model(new_model(), spec(accumulate=2, batch_size=8), **{name: HERE[name]})
     assert result.steps == 9
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_it_works_under_mixed_precision(name: str) -> None:
+    model, train = new_model(), spec(clip_norm=1.0)
+    phase, _ = phase_of(model, train, **{name: HERE[name]})
+    accelerator = make_accelerator(ComputeSpec(device="cpu", precision="bfloat16"))
+    look = look_at(model, phase.modules["probes"], Rows(rows=30))  # type: ignore[arg-type]
+    result = fit(phase, Rows(), train, accelerator=accelerator, seed=0, validate=look)
+    assert result.steps == 18
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_balances_change_whole_gradients_before_they_are_clipped() -> None:
+    """Those of all accumulated batches, as the one large batch would have them."""
+    seen: list[torch.Tensor] = []
+
+    class Watching(ModalityBalance):
+        def after_backward(self, step: int) -> None:
+            seen.append(torch.cat([one.grad.flatten() for one in self.training_of.model.parameters()]))  # type: ignore[union-attr]
+
+    norms = []
+    for accumulate, size in ((1, 16), (2, 8)):
+        model, train = new_model(), spec(epochs=1, accumulate=accumulate, batch_size=size, clip_norm=1e-3)
+        modalities = ModalityTraining(COLUMNS, None, (Watching(training_of(model)),), None)
+        phase = student_phase("one", model, Objective({"label": CrossEntropy()}), train, modalities=modalities)
+        accelerator = make_accelerator(ComputeSpec(device="cpu"))
+        result = fit(phase, Rows(rows=16, batch_size=size), train, accelerator=accelerator, seed=0)
+        norms.append(result.history[-1]["gradient_norm"])
+    assert torch.allclose(seen[0], seen[1], atol=1e-6)
+    assert seen[0].norm().item() == pytest.approx(norms[0], rel=1e-5)
+    assert seen[0].norm().item() > 1e-2
 
 
 @pytest.mark.parametrize("name", [*HERE, "g2d"])

@@ -10,6 +10,7 @@ import torch
 
 from mmdistill.tasks.cross_entropy import CrossEntropy
 from mmdistill.training.probes import ColumnProbes
+from mmdistill.training.progress import _losses_text
 from mmdistill.training.seen import SEEN
 from tests.training.standins import equal_weights, spec
 from tests.training.two_columns import CLASSES, Rows, new_model, phase_of, train_model
@@ -96,3 +97,7 @@ def test_weights_of_probes_depend_on_the_seed_alone() -> None:
     other = probes_of_two()
     assert equal_weights(one, other)
     assert torch.equal(torch.rand(1), drawn)
+
+
+def test_progress_shows_the_losses_of_the_model() -> None:
+    assert _losses_text({"supervised": 0.5, "total": 0.5, "probe/loud": 0.9, "gradient_norm": 1.0}) == "supervised 0.5"

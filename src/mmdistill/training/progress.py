@@ -133,8 +133,9 @@ class Bar:
 
 
 def _losses_text(means: Mapping[str, float | None]) -> str:
-    """The terms, and their total when there are several."""
-    shown = [name for name in means if name != "total" and not name.endswith("gradient_norm")]
+    """The terms, and their total when there are several; probes are no part of it."""
+    terms = [name for name in means if name != "total" and not name.startswith("probe/")]
+    shown = [name for name in terms if not name.endswith("gradient_norm")]
     if len(shown) > 1:
         shown.append("total")
     values = ((name, means.get(name)) for name in shown)
