@@ -36,6 +36,7 @@ def teachers_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     folder = tmp_path_factory.mktemp("teachers")
     teachers = {
         "attending": {**BOTH, "fusion": "cross_attention"},
+        "sharing": {**BOTH, "fusion": "misa"},
         "joined": {**BOTH, "fusion": "concat", "per_seed": True},
         "gated": {**BOTH, "fusion": "gated", "modality_dropout": 0.3, "per_seed": True},
     }
@@ -48,16 +49,17 @@ def test_teachers_without_a_student_are_compared(teachers_alone: tuple[Path, dic
     folder, results = teachers_alone
     assert {name: model["role"] for name, model in results["models"].items()} == {
         "attending": "teacher",
+        "sharing": "teacher",
         "joined": "teacher",
         "gated": "teacher",
     }
     assert results["gain"] is None and results["gains"] == [] and results["compression"] is None
     assert results["verdict"].startswith("No student was trained")
-    assert "Of 3 teachers" in results["verdict"]
+    assert "Of 4 teachers" in results["verdict"]
     page = (folder / "runs" / "animals" / "report.html").read_text()
     assert "Teachers only" in page and "No gain can be claimed" not in page
     ranked = compare([folder / "runs" / "animals"])
-    assert {entrant.name for entrant in ranked.students} == {"attending", "joined", "gated"}
+    assert {entrant.name for entrant in ranked.students} == {"attending", "sharing", "joined", "gated"}
     assert ranked.references == []
 
 
@@ -80,6 +82,16 @@ def test_where_a_fusion_looks_is_told_and_drawn(teachers_alone: tuple[Path, dict
         assert sum(row) == pytest.approx(1.0, abs=1e-5)
     assert "attention" not in results["models"]["joined"]["runs"][0]
     assert "How the columns come together" in (folder / "runs" / "animals" / "report.html").read_text()
+
+
+def test_what_columns_share_is_told(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
+    _, results = teachers_alone
+    (run,) = results["models"]["sharing"]["runs"]
+    spaces = run["subspaces"]
+    assert spaces["columns"] == ["note", "size"]
+    assert len(spaces["shared"]["note"]) == len(spaces["private"]["note"]) <= spaces["shown"] <= spaces["rows"]
+    assert set(spaces["cosine"]) == {"same_row", "other_rows", "shared_private"}
+    assert "subspaces" not in results["models"]["attending"]["runs"][0]
 
 
 def test_a_recipe_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
         Section(
             "fusion",
             "How the columns come together",
-            "Where a fusion looks: the share of attention that each query gives to each column, over some hundreds of "
-            "test rows. Attention says what is read, not what decides.",
+            "Over some hundreds of test rows: where a fusion by attention looks (which says what is read, not what "
+            "decides), and how what columns share lies beside what each has alone.",
             figures["fusion"],
         ),
         Section(

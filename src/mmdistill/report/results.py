@@ -109,6 +109,18 @@ class AttentionShares(Part):
     mean: AttentionTable
 
 
+class Subspaces(Part):
+    """Shared and private vectors of some rows in a plane, by column, and how alike they are; see the run's record."""
+
+    columns: list[str]
+    rows: int = 0
+    shown: int = 0
+    explained: tuple[float, float] = (0.0, 0.0)
+    shared: dict[str, list[tuple[float, float]]] = {}
+    private: dict[str, list[tuple[float, float]]] = {}
+    cosine: dict[str, Number] = {}
+
+
 class Run(Part):
     """One seed of one model, scored on the test rows."""
 
@@ -126,6 +138,7 @@ class Run(Part):
     calibration: Calibration | None = None
     agreement: Numbers = {}
     attention: AttentionShares | None = None
+    subspaces: Subspaces | None = None
     operating_points: dict[str, OperatingPoint] = {}
 
 

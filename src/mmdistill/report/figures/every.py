@@ -14,10 +14,13 @@ from mmdistill.report.figures.gain import draw_gain
 from mmdistill.report.figures.plot import Plot, look
 from mmdistill.report.figures.probes import draw_probes
 from mmdistill.report.figures.subsets import draw_subsets
+from mmdistill.report.figures.subspaces import draw_subspaces
 from mmdistill.report.figures.svg import png_file, svg_file
 from mmdistill.report.figures.teaching import draw_teaching
 from mmdistill.report.figures.tradeoff import draw_tradeoff
+from mmdistill.report.results import Results
 from mmdistill.report.run_folder import RunFolder, read_run_folder
+from mmdistill.report.sections.subspaces import shown_subspaces
 
 
 def draw(run: RunFolder) -> dict[str, list[Plot]]:
@@ -30,7 +33,7 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
             "probes": draw_probes(run),
             "tradeoff": draw_tradeoff(run.results),
             "confusion": draw_confusion(run.results),
-            "fusion": draw_attention(run.results),
+            "fusion": [*draw_attention(run.results), *_subspaces(run.results)],
             "subsets": draw_subsets(run.results),
             "calibration": draw_calibration(run.results),
             "data": draw_balance(run.results),
@@ -39,6 +42,10 @@ def draw(run: RunFolder) -> dict[str, list[Plot]]:
             for plot in plots:
                 _settle(plot)
         return drawn
+
+
+def _subspaces(results: Results) -> list[Plot]:
+    return draw_subspaces(shown_subspaces(results), {name: results.label(name) for name in results.models})
 
 
 def _settle(plot: Plot) -> None:
