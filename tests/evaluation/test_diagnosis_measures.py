@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -223,6 +222,7 @@ def about(value: float, spread: float = 0.01) -> Estimate:
         ({"headroom": about(0.0), "unlabelled": 9, "taught": about(0.1)}, "unclear"),
         ({"headroom": about(0.2), "unlabelled": 9, "taught": about(0.1), "visible": 0.05}, "no"),
         ({"headroom": about(0.2), "unlabelled": 0}, "unclear"),
+        ({"headroom": None, "unlabelled": 9}, "unclear"),
         ({"headroom": about(-0.2), "unlabelled": 0, "measured": about(0.1)}, "yes"),
         ({"headroom": about(0.2), "unlabelled": 0, "measured": about(-0.1)}, "no"),
     ],
@@ -230,4 +230,5 @@ def about(value: float, spread: float = 0.01) -> Estimate:
 def test_the_expected_gain_follows_its_evidence(evidence: dict[str, Any], answer: str) -> None:
     found = expected_gain(**evidence)
     assert found["answer"] == answer
-    assert all(math.isfinite(found["headroom"]["value"]) and reason.endswith(".") for reason in found["reasons"])
+    assert found["reasons"]
+    assert all(reason.endswith(".") for reason in found["reasons"])

@@ -14,7 +14,7 @@ from mmdistill.evaluation.diagnosis.plain import plain_column
 from mmdistill.evaluation.diagnosis.probes import ClassWeight
 from mmdistill.run.dataset import Dataset, Rows
 
-MOST_ROWS = 10_000
+MOST_ROWS = 5_000
 """Labelled, unlabelled and validation rows, each; more make a linear model slow, and hardly better."""
 
 

@@ -134,13 +134,14 @@ def _gain_by_probes(
     rows: DiagnosedRows, probed: Probed, columns: tuple[str, ...], teacher: tuple[str, ...]
 ) -> dict[str, Any]:
     """The expected gain when a linear model of the teacher's columns stands for the teacher."""
-    plain, taught = rows.plain, None
-    if rows.all_unlabelled and set(columns) != set(teacher):
+    plain, taught, headroom = rows.plain, None, None
+    if set(columns) != set(teacher):
+        headroom = probed.scores[frozenset(teacher)] - probed.scores[frozenset(columns)]
+    if rows.all_unlabelled and headroom is not None:
         seen = plain.seen(columns).train[~plain.labelled]
         said = probed.of_unlabelled[frozenset(teacher)]
         found = taught_gain(plain.seen_labelled(columns), seen, plain.labels, said, plain.scorer, plain.class_weight)
         taught = found["gain"]
-    headroom = probed.scores[frozenset(teacher)] - probed.scores[frozenset(columns)]
     return {"by": "linear models", **expected_gain(headroom, unlabelled=rows.all_unlabelled, taught=taught)}
 
 

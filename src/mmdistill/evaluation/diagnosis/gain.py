@@ -12,7 +12,7 @@ LITTLE_VISIBLE = 0.1
 
 
 def expected_gain(
-    headroom: Estimate,
+    headroom: Estimate | None,
     *,
     unlabelled: int,
     taught: Estimate | None = None,
@@ -27,7 +27,7 @@ def expected_gain(
     unclear in all other cases, above all when every row has a label already.
 
     Args:
-        headroom: teacher's score − score of the student's columns alone.
+        headroom: teacher's score − score of the student's columns alone; None where both are the same linear model.
         unlabelled: rows without a label.
         taught: what a classical model of the student's columns gains from unlabelled rows that the teacher labels.
         visible: share of the teacher's logits that the student's columns explain.
@@ -48,7 +48,7 @@ def expected_gain(
     return {
         "answer": answer,
         "reasons": [text for text in ordered if text],
-        "headroom": headroom.to_json(),
+        "headroom": None if headroom is None else headroom.to_json(),
         "taught": None if taught is None else taught.to_json(),
         "measured": None if measured is None else measured.to_json(),
         "visible": visible,
@@ -57,12 +57,12 @@ def expected_gain(
 
 
 def _answer(
-    headroom: Estimate, taught: Estimate | None, visible: float | None, measured: Estimate | None
+    headroom: Estimate | None, taught: Estimate | None, visible: float | None, measured: Estimate | None
 ) -> tuple[Answer, str]:
     """The answer and which of the reasons decides it."""
     if measured is not None:
         return _side(measured), "measured"
-    room = _side(headroom)
+    room: Answer = "unclear" if headroom is None else _side(headroom)
     if room == "no":
         return "no", "headroom"
     if visible is not None and visible < LITTLE_VISIBLE:
@@ -88,7 +88,9 @@ def _measured(found: Estimate | None) -> str:
     return f"On validation the student is {signed(found.value)} against its baseline ({between(found.interval)})."
 
 
-def _headroom(found: Estimate) -> str:
+def _headroom(found: Estimate | None) -> str:
+    if found is None:
+        return "It reads what its teacher reads, and linear models do not tell a small network from a large one."
     return (
         f"The teacher is {signed(found.value)} on validation against the best that is known of the student's columns "
         f"alone ({between(found.interval)})."

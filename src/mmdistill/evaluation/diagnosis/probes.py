@@ -13,11 +13,11 @@ from mmdistill.evaluation.diagnosis.plain import Matrix
 
 Indices = NDArray[np.int64]
 ClassWeight = Literal["balanced"] | dict[int, float] | None
-STRENGTHS = (0.03, 0.3, 3.0, 30.0)
+STRENGTHS = (0.03, 0.3, 3.0)
 """Inverse strengths of the penalty that are tried."""
 _LEAST_LOG_PROBABILITY = -30.0
 _FOLD = 5
-_ITERATIONS = 400
+_ITERATIONS = 200
 
 
 @dataclass(frozen=True)
