@@ -1,5 +1,5 @@
-"""Write the tables of measured results between their markers: README.md, README.zh-CN.md, docs/article.md and
-docs/comparison.md.
+"""Write the tables of measured results between their markers: README.md, README.zh-CN.md, docs/article.md,
+docs/comparison.md and, by `example_tables.py`, the README of every example.
 
     python tools/make_results.py [--runs runs]
 
@@ -24,6 +24,9 @@ from mmdistill.report.objectives import SUPERVISED
 from mmdistill.report.ranking import Entrant
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import example_tables  # noqa: E402
+
 EXAMPLES = {
     "demo": "make demo",
     "av_digits": "make example NAME=av_digits",
@@ -182,6 +185,8 @@ def main() -> None:
     put(ROOT / "README.md", "results", markdown(ENGLISH, examples))
     put(ROOT / "README.zh-CN.md", "results", markdown(CHINESE, examples))
     put(ROOT / "docs" / "article.md", "article", markdown(TEXTBOOK, article))
+    for readme in sorted((ROOT / "examples").glob("*/README.md")):
+        example_tables.write(readme, runs)
     if read(runs, COMPARED):
         compared = compare([runs / COMPARED])
         page = ROOT / "docs" / "comparison.md"
