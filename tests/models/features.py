@@ -56,6 +56,7 @@ def vector(column: str = "vector", dim: int = 6, sequence: bool = False) -> Feat
 ENCODERS: list[tuple[str, FeatureInfo, dict[str, Any]]] = [
     ("tiny_cnn", image(), {}),
     ("cnn", image(size=16, channels=3), {"width": 8}),
+    ("cnn", image(), {"width": 8, "pool": "max", "grid": 1}),
     ("resnet", image(), {"widths": [8, 16]}),
     ("mobilenet", image(size=70, channels=3), {"widths": [8, 16], "dim": 24}),
     ("mlp", image(size=8), {"hidden": [32, 16]}),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmdistill import catalog
 from mmdistill.data.features import FeatureInfo
 from mmdistill.errors import InputError, MMDistillError
+from mmdistill.models.layers.grid_pool import GridPool
 from mmdistill.recipe.schema import Component
 from tests.models.features import ENCODERS, arrays, case_name, image, lengths_for, log_mel, text, vector, waveform
 
@@ -226,6 +227,23 @@ def test_where_a_stroke_is_can_be_told_with_a_grid_only() -> None:
     with_grid, plain = (build(("cnn", image(), {"grid": grid, "width": 2})).pool for grid in (2, 1))
     assert torch.equal(plain(above), plain(below))
     assert not torch.equal(with_grid(above), with_grid(below))
+
+
+def test_a_small_thing_on_a_large_ground_is_kept_by_the_maximum() -> None:
+    ground, thing = torch.zeros(1, 8, 16, 16), torch.zeros(1, 8, 16, 16)
+    thing[:, :, 5, 9] = 1.0
+    for pool, seen in (("mean", 1 / 256), ("max", 1.0)):
+        layer = GridPool(8, (16, 16), 1, 0.0, pool)
+        torch.testing.assert_close(layer(thing) - layer(ground), torch.full((1, 8), seen))
+
+
+@pytest.mark.parametrize("name", ["tiny_cnn", "cnn", "resnet", "mobilenet"])
+def test_image_encoders_that_pool_maps_keep_means_or_maxima(name: str) -> None:
+    torch.manual_seed(0)
+    features = arrays(image(size=32), [1, 1])
+    means, maxima = (build((name, image(size=32), {"pool": pool, "grid": 1})).eval() for pool in ("mean", "max"))
+    maxima.load_state_dict(means.state_dict())
+    assert (maxima(features).embedding > means(features).embedding).any()
 
 
 def test_pixels_are_standardised_by_the_state() -> None:

@@ -15,16 +15,22 @@ class _Dropout(Options):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Chance of zeroing an activation while training.")
 
 
-class _Maps(_Dropout):
+class MapsOptions(_Dropout):
+    """What image encoders have in common that pool maps."""
+
     grid: int = Field(
         default=2,
         ge=1,
         le=8,
         description="Cells along each side whose means are kept when maps are pooled; 1: one mean.",
     )
+    pool: Literal["mean", "max"] = Field(
+        default="mean",
+        description="What is kept of a cell: its mean, or its maximum, which a small thing on a large ground needs.",
+    )
 
 
-class ImageCnnOptions(_Maps):
+class ImageCnnOptions(MapsOptions):
     """Options of the image encoder `cnn`."""
 
     width: int = Field(default=32, ge=1, description="Channels of the first layer; each next one has twice as many.")
@@ -37,14 +43,14 @@ class ImageTinyCnnOptions(ImageCnnOptions):
     width: int = Field(default=12, ge=1, description="Channels of the first layer; each next one has twice as many.")
 
 
-class ImageResnetOptions(_Maps):
+class ImageResnetOptions(MapsOptions):
     """Options of the image encoder `resnet`."""
 
     widths: list[Width] = Field(default=[16, 48, 128], min_length=1, description="Channels of each stage.")
     blocks: int = Field(default=1, ge=1, description="Residual blocks a stage.")
 
 
-class ImageMobilenetOptions(_Maps):
+class ImageMobilenetOptions(MapsOptions):
     """Options of the image encoder `mobilenet`."""
 
     widths: list[Width] = Field(

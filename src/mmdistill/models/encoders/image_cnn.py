@@ -40,7 +40,7 @@ class ImageCnn(nn.Module):
             channels = width
         self.dim = channels
         self.layers = nn.Sequential(*layers)
-        self.pool = pool_for(self.layers, self.input, options.grid, options.dropout)
+        self.pool = pool_for(self.layers, self.input, options)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:

@@ -14,6 +14,7 @@ from mmdistill.models.layers.standardise import Standardise, statistics
 
 if TYPE_CHECKING:
     from mmdistill.data.features import FeatureInfo
+    from mmdistill.models.encoders.catalog import MapsOptions
 
 
 class ImageInput(nn.Module):
@@ -35,11 +36,11 @@ class ImageInput(nn.Module):
         return self.standardise(arrays["values"]).contiguous(memory_format=torch.channels_last)
 
 
-def pool_for(network: nn.Module, pixels: ImageInput, cells: int, dropout: float) -> GridPool:
+def pool_for(network: nn.Module, pixels: ImageInput, options: MapsOptions) -> GridPool:
     """The pooling for what a network makes of these pixels, whose shape is found by trying."""
     with torch.no_grad():
         maps = network(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
-    return GridPool(maps.shape[1], (maps.shape[2], maps.shape[3]), cells, dropout)
+    return GridPool(maps.shape[1], (maps.shape[2], maps.shape[3]), options.grid, options.dropout, options.pool)
 
 
 def image_shape(info: FeatureInfo) -> tuple[int, int, int]:

@@ -74,7 +74,7 @@ class ImageMobilenet(nn.Module):
         self.stages = nn.Sequential(*layers)
         self.last = nn.Sequential(nn.Conv2d(channels, options.dim, 1, bias=False), group_norm(options.dim), nn.ReLU())
         network = nn.Sequential(self.stem, self.stages, self.last)
-        self.pool = pool_for(network, self.input, options.grid, options.dropout)
+        self.pool = pool_for(network, self.input, options)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:

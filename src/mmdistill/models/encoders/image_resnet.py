@@ -91,7 +91,7 @@ class ImageResnet(nn.Module):
         self.dim, self.blocks = channels, options.blocks
         self.stem = stem(self.input.channels, options.widths[0], max(self.input.height, self.input.width))
         self.stages = nn.Sequential(*blocks)
-        self.pool = pool_for(nn.Sequential(self.stem, self.stages), self.input, options.grid, options.dropout)
+        self.pool = pool_for(nn.Sequential(self.stem, self.stages), self.input, options)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:
