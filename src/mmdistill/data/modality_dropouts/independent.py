@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from mmdistill.data.modality_dropouts.catalog import IndependentOptions
 from mmdistill.data.modality_dropouts.dropout import ModalityDropout
+from mmdistill.data.modality_dropouts.spared import shown_of
+from mmdistill.data.modality_dropouts.stacking import by_column, stacked
 from mmdistill.data.views import uniform
 
 
@@ -40,14 +41,9 @@ def drop(
         raise ValueError(f"probability is {probability}, not in [0, 1)")
     if probability == 0 or len(present) < 2:
         return dict(present)
-    names = sorted(present)
-    had = torch.stack([present[name] for name in names], dim=-1)
-    draws = uniform(seed, rows, views, "modality dropout", (len(names),))
-    kept = had & (draws >= probability)
-    spared = torch.where(had, draws, -1.0).argmax(dim=-1, keepdim=True)
-    rescue = torch.zeros_like(kept).scatter_(-1, spared, ~kept.any(dim=-1, keepdim=True))
-    kept |= rescue & had
-    return dict(zip(names, kept.unbind(-1), strict=True))
+    had = stacked(present)
+    draws = uniform(seed, rows, views, "modality dropout", (had.shape[1],))
+    return by_column(shown_of(had, draws, probability), present)
 
 
 class Independent(ModalityDropout):
