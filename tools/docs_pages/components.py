@@ -79,9 +79,7 @@ def small(entry: Entry) -> str:
     described = without_arguments(found.docstring) if found is not None and found.is_class else ""
     needs = f"Needs the extra `{entry.extra}`: `pip install 'mmdistill[{entry.extra}]'`."
     extra = needs if entry.extra not in (None, "train") else ""
-    return page(
-        f"### {code(entry.name)}", _sentence(entry.summary), described, extra, options_section(entry.options, 5)
-    )
+    return page(f"### {code(entry.name)}", sentence(entry.summary), described, extra, options_section(entry.options, 5))
 
 
 def _metrics(entry: Entry) -> str:
@@ -98,11 +96,13 @@ def _metrics(entry: Entry) -> str:
 
 
 def _defaults(entry: Entry) -> dict[str, object]:
-    """The options that have a default worth writing."""
-    fields = entry.options.model_fields.items()
-    values = {
-        key: plain(field.get_default(call_default_factory=True)) for key, field in fields if not field.is_required()
-    }
+    """The options that have a default worth writing, and the first example of those that have to be given."""
+    values: dict[str, object] = {}
+    for key, field in entry.options.model_fields.items():
+        if not field.is_required():
+            values[key] = plain(field.get_default(call_default_factory=True))
+        elif field.examples:
+            values[key] = field.examples[0]
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -111,8 +111,17 @@ def recipe_line(entry: Entry, key: str = "name", **more: object) -> str:
     return flow({key: entry.name, **more, **_defaults(entry)})
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-__all__ = ["columns_page", "encoders_page", "index_page", "recipe_line", "small", "task_page", "training_page"]
+__all__ = [
+    "columns_page",
+    "encoders_page",
+    "index_page",
+    "recipe_line",
+    "sentence",
+    "small",
+    "task_page",
+    "training_page",
+]

@@ -21,6 +21,9 @@ TITLES = {LossWeight: "A weight that changes"}
 COMPONENTS = {
     "encoders": link("encoder", "encoders.md"),
     "fusion": link("fusion", "../fusions/README.md"),
+    "missing": link("strategy", "modalities.md#strategies-for-missing-columns"),
+    "modality_dropout": link("distribution", "modalities.md#modality-dropout"),
+    "modality_balance": link("balances", "modalities.md#balance"),
     "optimizer": link("optimizer", "training.md#optimizers"),
     "schedule": link("schedule", "training.md#schedules"),
     "adapter": link("adapter", "terms.md#adapters"),

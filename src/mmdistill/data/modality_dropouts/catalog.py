@@ -31,6 +31,7 @@ class ListedOptions(DropoutOptions):
 
     combinations: dict[str, Chance] = Field(
         min_length=1,
+        examples=[{"image+sound": 2, "image": 1, "sound": 1}],
         description="Combinations of columns, their names joined by a plus, and how often each is shown; the numbers "
         "are divided by their sum.",
     )
