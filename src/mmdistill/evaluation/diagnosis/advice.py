@@ -95,11 +95,12 @@ def _teacher(name: str, found: Found) -> list[dict[str, Any]]:
 def _temperature(name: str, found: Found) -> dict[str, Any]:
     start, entropy = found["temperature"], found["entropy"]
     others = listed([f"{start * factor:g}" for factor in (0.5, 2) if start * factor >= 1])
+    softened = f" and {score(entropy['train_at_start'])} at {start:g}" if start != 1 else ""
     return advice(
         "temperature",
         "unclear",
         f"Start from temperature {start:g} with {name} and try {others} beside it. Calibrated on validation "
         f"(temperature {score(found['calibrating'])}) its mean entropy is {score(entropy['validation_calibrated'])} "
-        f"nats; on the training rows it is {score(entropy['train_at_1'])} at 1 and {score(entropy['train_at_start'])} "
-        f"at {start:g}, of at most {score(entropy['highest'])}.",
+        f"nats; on the training rows it is {score(entropy['train_at_1'])} at 1{softened}, of at most "
+        f"{score(entropy['highest'])}.",
     )
