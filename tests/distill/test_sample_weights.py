@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmdistill import catalog
+from mmdistill.distill.build import build_objective
+from mmdistill.distill.objective import Objective
 from mmdistill.distill.sample_weights.certainty import confidence, entropy
 from mmdistill.distill.sample_weights.correctness import teacher_is_right
 from mmdistill.distill.sample_weights.difficulty import difficulty
 from mmdistill.distill.sample_weights.ranking import rank_agreement
+from mmdistill.distill.sample_weights.subset import subset
+from mmdistill.errors import InputError
+from mmdistill.recipe.schema import DistillSpec
+from mmdistill.tasks.classification import ClassificationTask
 
 # Probabilities of 1/2, 1/4, 1/4 and of 1, 0, 0.
 HALF = [math.log(0.5), math.log(0.25), math.log(0.25)]
@@ -66,6 +73,77 @@ def test_difficulty_is_focal() -> None:
     assert_equal(difficulty(student, TEACHER, measure="teacher_margin", gamma=1), [0.75, 0])
 
 
+SEEN = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
+
+
+def test_a_row_counts_by_how_many_columns_the_student_was_not_shown() -> None:
+    assert_equal(subset(SEEN, ("image", "sound")), [1, 2, 2, 4])
+    assert_equal(subset(SEEN, ("image", "sound"), missing_weight=0.5), [1, 0.5, 0.5, 0.25])
+
+
+def test_a_row_counts_what_is_stated_for_the_columns_that_the_student_was_shown() -> None:
+    weights = {"sound + image": 0.5, "sound": 3.0}
+    assert_equal(subset(SEEN, ("image", "sound"), missing_weight=1, weights=weights), [0.5, 1, 3, 1])
+    assert_equal(subset(SEEN.flip(1), ("sound", "image"), missing_weight=1, weights=weights), [0.5, 1, 3, 1])
+
+
+def small_objective(sample_weight: dict[str, Any], **options: Any) -> Objective:
+    term = {"name": "kd", "sample_weight": {"name": "subset", **sample_weight}}
+    taps = {"image": (4,), "sound": (4,), "fused": (4,), "logits": (3,)}
+    return build_objective(
+        {"class": ClassificationTask().loss},
+        DistillSpec.model_validate({"losses": [term]}),
+        student_taps=taps,
+        teacher_taps=taps,
+        total_steps=10,
+        **options,
+    )
+
+
+def loss_of(objective: Objective, present: dict[str, Tensor], outputs: dict[str, Tensor]) -> float:
+    """The distillation loss of four rows."""
+    batch = {
+        "present": present,
+        "row": torch.arange(4),
+        "target": {"class": torch.zeros(4, dtype=torch.int64)},
+        "labelled": {"class": torch.ones(4, dtype=torch.bool)},
+    }
+    signals = {"logits": torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 5.0]])}
+    student = {"logits": torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [1.0, 1.0, 0.0]])}
+    value: float = objective(batch, student | outputs, signals, 0).parts["kd"].item()
+    return value
+
+
+HAS_ALL = {column: torch.ones(4, dtype=torch.bool) for column in ("image", "sound", "unread")}
+
+
+@pytest.mark.parametrize("columns", [None, ("image", "sound")])
+def test_subset_weights_reach_the_loss_through_what_was_seen(columns: tuple[str, ...] | None) -> None:
+    """What the model was shown decides, and where nothing is hidden what the rows have."""
+    alone = small_objective({"weights": {"image+sound": 0, "sound": 0}}, student_columns=columns)
+    plain = small_objective({"missing_weight": 1.0}, student_columns=columns)
+    hidden = loss_of(alone, HAS_ALL, {"seen": SEEN})
+    absent = {"image": SEEN[:, 0], "sound": SEEN[:, 1], "unread": HAS_ALL["unread"]}
+    assert hidden == pytest.approx(loss_of(alone, absent, {}))
+    assert hidden != pytest.approx(loss_of(plain, HAS_ALL, {"seen": SEEN}), rel=1e-3)
+    assert loss_of(alone, HAS_ALL, {}) == 0
+    assert loss_of(plain, HAS_ALL, {}) == pytest.approx(loss_of(plain, HAS_ALL, {"seen": SEEN}))
+
+
+@pytest.mark.parametrize("columns", [None, ("image", "sound")])
+def test_a_weight_of_a_column_that_the_student_does_not_read_is_refused(columns: tuple[str, ...] | None) -> None:
+    with pytest.raises(InputError, match=r"'sond', which the model does not read.*sound"):
+        small_objective({"weights": {"sond": 2.0}}, student_columns=columns)
+    with pytest.raises(InputError, match="twice"):
+        small_objective({"weights": {"image+sound": 2.0, "sound+image": 1.0}}, student_columns=columns)
+
+
+@pytest.mark.parametrize("options", [{"missing_weight": 0}, {"weights": {"sound": -1}}])
+def test_weights_below_zero_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        small_objective(options)
+
+
 ENTRIES = catalog.entries("sample weight")
 
 
@@ -78,6 +156,8 @@ def test_weights_are_finite_and_not_negative(entry: catalog.Entry, scale: float,
         "student_logits": (torch.randn(6, 4) * scale).to(dtype),
         "teacher_logits": (torch.randn(6, 4) * scale).to(dtype),
         "target": torch.arange(6) % 4,
+        "seen": torch.tensor([[True, False], [False, True], [True, True], [False, False], [True, True], [True, False]]),
+        "columns": ("image", "sound"),
     }
     function = entry.load()
     takes = function.__code__.co_varnames[: function.__code__.co_argcount]

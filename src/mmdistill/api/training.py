@@ -162,6 +162,7 @@ class _Trainings:
             DistillSpec(losses=list(self.terms.specs), supervised=weight),
             student_taps=model.taps,
             teacher_taps=teacher.taps,
+            student_columns=model.columns,
             total_steps=self.steps,
             steps_per_epoch=self.steps // self.train.epochs,
             rows=rows,

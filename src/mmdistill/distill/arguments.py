@@ -23,10 +23,12 @@ Origin = Literal[
     "weight",
     "row",
     "present",
+    "seen",
+    "columns",
     "progress",
 ]
 SIDES: tuple[Side, ...] = ("student", "teacher")
-Value: TypeAlias = "Tensor | tuple[Tensor, ...] | float | None"
+Value: TypeAlias = "Tensor | tuple[Tensor, ...] | tuple[str, ...] | float | None"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Sources:
         tasks: names of the tasks.
         student_heads: task → head of the student.
         teacher_heads: the same of the teacher.
+        columns: that the student reads, in its own order; where left out, those whose embeddings are among its taps.
     """
 
     student: Mapping[str, Shape]
@@ -73,6 +76,7 @@ class Sources:
     tasks: Sequence[str]
     student_heads: Mapping[str, nn.Module] = field(default_factory=dict)
     teacher_heads: Mapping[str, nn.Module] = field(default_factory=dict)
+    columns: Sequence[str] | None = None
 
     def taps(self, side: Side) -> Mapping[str, Shape]:
         """The taps of a side."""

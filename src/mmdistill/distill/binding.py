@@ -67,6 +67,8 @@ class Binder:
             return Argument(name, name)  # type: ignore[arg-type]
         if name == "present":
             return Argument(name, "present", self._columns())
+        if name in ("seen", "columns"):
+            return Argument(name, name, columns_of_student(self._sources))  # type: ignore[arg-type]
         if name in ("target", "labelled"):
             if self._task is None and optional:
                 return None
@@ -82,8 +84,8 @@ class Binder:
         raise InputError(
             f"The loss asks for {name!r}, and nothing here has that name",
             where=self._where,
-            fix="Name the arguments of a loss student_<tap>, teacher_<tap>, target, labelled, row, present, progress, "
-            "weight or mask",
+            fix="Name the arguments of a loss student_<tap>, teacher_<tap>, target, labelled, row, present, seen, "
+            "columns, progress, weight or mask",
         )
 
     def _side_argument(self, parameter: inspect.Parameter, side: Side, what: str, optional: bool) -> Argument | None:
@@ -221,6 +223,11 @@ class Binder:
                 fix=f"Set `task` to one of: {', '.join(self._sources.tasks)}",
             )
         return self._task
+
+
+def columns_of_student(sources: Sources) -> tuple[str, ...]:
+    """The columns that the student reads, in the order of `seen`."""
+    return embeddings_of(sources.student) if sources.columns is None else tuple(sources.columns)
 
 
 def _tuples(function: Callable[..., Any]) -> frozenset[str]:

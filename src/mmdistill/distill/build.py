@@ -14,7 +14,8 @@ from mmdistill import catalog
 from mmdistill.distill.adapters.make import make_adapters
 from mmdistill.distill.adapters.resampler import Resampler
 from mmdistill.distill.arguments import Argument, Sources, tensor_pairs
-from mmdistill.distill.binding import Binder
+from mmdistill.distill.binding import Binder, columns_of_student
+from mmdistill.distill.catalog import SubsetOptions
 from mmdistill.distill.combinations.combination import Combination
 from mmdistill.distill.heads import fitting_heads
 from mmdistill.distill.layout import layout
@@ -38,6 +39,7 @@ def build_objective(
     task_weights: Mapping[str, float] | None = None,
     total_steps: int,
     steps_per_epoch: int | None = None,
+    student_columns: Sequence[str] | None = None,
     student_heads: Mapping[str, nn.Module] | None = None,
     teacher_heads: Mapping[str, nn.Module] | None = None,
     rows: Tensor | None = None,
@@ -56,6 +58,8 @@ def build_objective(
         task_weights: task → weight of its supervised loss.
         total_steps: optimiser steps of the training.
         steps_per_epoch: optimiser steps of an epoch, for weights that count epochs.
+        student_columns: the columns that the student reads, in its order (`model.columns`); where left out, those whose
+            embeddings are among its taps.
         student_heads: task → head of the student (`model.heads`), for losses that read its weight. They stay the
             model's and are no part of the objective.
         teacher_heads: the same of the teacher.
@@ -73,7 +77,8 @@ def build_objective(
         return Objective(losses, task_weights=task_weights, total_steps=total_steps)
     if teacher_taps is None:
         raise InputError("There are distillation losses but no teacher", where="distill", fix="Name a teacher")
-    sources = Sources(student_taps, teacher_taps, tuple(losses), _by_task(student_heads), _by_task(teacher_heads))
+    heads = _by_task(student_heads), _by_task(teacher_heads)
+    sources = Sources(student_taps, teacher_taps, tuple(losses), *heads, student_columns)
     make = _TermMaker(sources, total_steps, steps_per_epoch, rows, targets or {}, modules or {}, seed)
     terms: list[Term] = []
     taken: set[str] = {term_name("supervised", task, tuple(losses)) for task in losses}
@@ -193,7 +198,10 @@ class _TermMaker:
         made = []
         for component in spec.sample_weight:
             entry = catalog.get("sample weight", component.name, where=where)
-            options = component.options("sample weight").model_dump()
+            typed = component.options("sample weight")
+            if isinstance(typed, SubsetOptions):
+                typed.check(columns_of_student(self.sources), where)
+            options = typed.model_dump()
             function = functools.partial(entry.load(), **options)
             bound = Binder(function, self.sources, {}, task, where, given=options).bind()
             for one in bound:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from mmdistill.catalog import Entry, NoOptions, Options, register
+from mmdistill.data.subset_names import named_subsets
 
 
 class LinearOptions(Options):
@@ -86,6 +88,34 @@ class DifficultyOptions(Options):
     gamma: float = Field(default=2.0, ge=0, description="Power of the difficulty, as in the focal loss.")
 
 
+class SubsetOptions(Options):
+    """Options of `subset`."""
+
+    missing_weight: float = Field(
+        default=2.0,
+        gt=0,
+        description="Each column that the student was not shown multiplies the row by this: above 1, rows with less to "
+        "go by count more; below 1, less.",
+    )
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="What rows count that were shown exactly these columns, names joined by a plus, in place of "
+        "`missing_weight`.",
+    )
+
+    def check(self, columns: Collection[str], where: str) -> None:
+        """Look at the names of the columns.
+
+        Args:
+            columns: that the student reads.
+            where: key of the recipe.
+
+        Raises:
+            InputError: when another one is named, or a subset twice.
+        """
+        named_subsets(self.weights, columns, f"{where}.weights")
+
+
 _ADAPTERS = "mmdistill.distill.adapters"
 _WEIGHTS = "mmdistill.distill.sample_weights"
 
@@ -133,6 +163,13 @@ ENTRIES = (
         f"{_WEIGHTS}.certainty:entropy",
         EntropyOptions,
         "How far the teacher's entropy is from its largest value, or how near.",
+    ),
+    Entry(
+        "sample weight",
+        "subset",
+        f"{_WEIGHTS}.subset:subset",
+        SubsetOptions,
+        "By which columns the student was shown: how many, or which of them.",
     ),
     Entry(
         "sample weight",

@@ -13,7 +13,7 @@ from mmdistill.distill.arguments import Argument, Moment, Value
 from mmdistill.distill.heads import head_value
 from mmdistill.distill.schedules import WeightSchedule
 from mmdistill.errors import InputError
-from mmdistill.models.tap_names import mask_tap
+from mmdistill.models.tap_names import SEEN, mask_tap
 
 PRESENT = "row.present"
 """Entry of a teacher's signals: bool (B,), the rows of which the teacher has seen anything; all when left out."""
@@ -153,6 +153,10 @@ class Term(nn.Module):
         if origin == "row":
             rows: Tensor = moment.batch["row"]
             return rows
+        if origin == "columns":
+            return argument.keys
+        if origin == "seen" and SEEN in moment.outputs:
+            return moment.outputs[SEEN]
         return moment.progress if origin == "progress" else _present(argument.keys, moment.batch)
 
     def _seen(self, moment: Moment) -> Tensor | None:

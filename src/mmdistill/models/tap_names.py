@@ -21,6 +21,9 @@ def mask_tap(tap: str) -> str:
     return f"{tap}.mask"
 
 
+SEEN = "seen"
+"""The output that says which columns of each row the model was shown in a training step, bool (B, M) in the order of
+its columns; only under modality dropout or a balance that hides columns."""
 AUXILIARY = "auxiliary."
 """Begins the names of the scalars that a model itself wants to be small; only while it is trained."""
 
@@ -62,7 +65,7 @@ def refuse_clashes(columns: Sequence[str], tasks: Sequence[str]) -> None:
     Raises:
         InputError: when a column is called like another tap.
     """
-    taken = {"logits": "the logits", "fused": "the fused embedding"}
+    taken = {"logits": "the logits", "fused": "the fused embedding", SEEN: "what they were shown"}
     taken |= {tap: f"an output of some fusions ({tap})" for tap in fusion_taps()}
     taken |= {logits_tap(task, tasks): f"the logits of {task}" for task in tasks}
     parts = column_parts()

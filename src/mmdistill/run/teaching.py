@@ -85,6 +85,7 @@ def make_objective(
         task_weights={name: spec.weight for name, spec in shop.recipe.tasks.items()},
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
+        student_columns=model.columns,
         student_heads=getattr(model, "heads", None),
         teacher_heads=getattr(next(iter(teachers.values())), "heads", None) if len(teachers) == 1 else None,
         rows=rows,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from tensordict import TensorDict
 from torch import Tensor
 
-SEEN = "seen"
-"""The output that says which columns of each row the model was shown, bool (B, M) in the order of its columns; only
-under modality dropout or a balance that hides columns."""
+from mmdistill.models.tap_names import SEEN
+
+__all__ = ["SEEN", "rows_shown"]
 
 
 def rows_shown(batch: TensorDict, outputs: Mapping[str, Tensor], columns: Sequence[str]) -> dict[str, Tensor]:

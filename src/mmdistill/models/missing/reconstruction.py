@@ -77,7 +77,7 @@ class Reconstruction(nn.Module):
         )
         states = torch.where(presence(shown, self.columns).unsqueeze(2), given, self.hidden.to(given.dtype))
         states = states + self.column.to(given.dtype)
-        memory = self.memory.to(given.dtype).expand(len(states), -1, -1)
+        memory = self.memory.to(given.dtype).expand(states.shape[0], -1, -1)
         states = torch.cat([states, memory], dim=1)
         everything = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
         for layer in self.layers:
