@@ -1,7 +1,7 @@
 """The threshold on the probability of one of two classes, chosen on validation rows, and what it gives on others.
 
 A threshold that is chosen on the rows it is judged on looks better than it is. So it is chosen once for every trained
-model, on the validation rows with every modality present, and kept in the model's state; all that is scored or
+model, on the validation rows with all the columns that they have, and kept in the model's state; all that is scored or
 predicted later uses it as it is. NumPy only.
 """
 

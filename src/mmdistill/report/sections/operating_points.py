@@ -8,7 +8,7 @@ from mmdistill.report.results import OperatingPoint, Results
 from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Column, Row, Table
 
-_RATES = ("sensitivity", "specificity")
+_RATES, _AREA = ("sensitivity", "specificity"), "auroc"
 
 
 def operating_point_table(results: Results) -> Table | None:
@@ -25,6 +25,7 @@ def operating_point_table(results: Results) -> Table | None:
     columns += [Column("Positive", text=True), Column("Threshold")]
     for rate in _RATES:
         columns += [Column(f"{rate.capitalize()}, validation"), Column(rate.capitalize(), "↑"), Column("95 % interval")]
+    columns += [Column("AUROC", "↑"), Column("95 % interval")]
     rows = []
     for (name, task), found in points.items():
         cells = [Cell(results.label(name)), *([Cell(task)] if several else [])]
@@ -35,6 +36,7 @@ def operating_point_table(results: Results) -> Table | None:
                 _mean([point.test.get(rate) for point in found]),
                 Cell(_widest(found, rate)),
             ]
+        cells += [_mean([point.test.get(_AREA) for point in found]), Cell(_widest(found, _AREA))]
         rows.append(Row(cells, styles(results)[name].colour))
     return Table("At the operating point, means over seeds", columns, rows)
 
@@ -44,7 +46,7 @@ def operating_point_summary(results: Results) -> str:
     if operating_point_table(results) is None:
         return ""
     return (
-        "Each model's threshold was chosen on the validation rows with every modality present, never on test rows. The "
+        "Each model's threshold was chosen on the validation rows with all that they have, never on test rows. The "
         "intervals are over draws of the test rows (of whole groups where the split has them): the lowest end of any "
         "seed to the highest."
     )
