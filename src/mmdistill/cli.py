@@ -74,6 +74,12 @@ def main() -> None:
     app(arguments, prog_name="mmdistill")
 
 
+def _notes(notes: list[str]) -> None:
+    """What the user may want to know beside a result, apart from it."""
+    for note in notes:
+        typer.secho(f"Note: {note}", fg=typer.colors.YELLOW, err=True)
+
+
 def _print_json(data: Any) -> None:
     print(json.dumps(data, allow_nan=False, ensure_ascii=False))
 
@@ -298,6 +304,7 @@ def evaluate(
 
     scores = evaluate_run(find_run(run), table)
     _console().print(scores_table(scores))
+    _notes(scores["notes"])
     if as_json:
         _print_json(scores)
 
@@ -319,6 +326,7 @@ def predict(
 
     summary = predict_table(find_run(run), table, output, model=model, seed=seed)
     print(f"Wrote {summary['rows']} predictions of {summary['model']} (seed {summary['seed']}) to {output}")
+    _notes(summary["notes"])
     if as_json:
         _print_json(summary)
 

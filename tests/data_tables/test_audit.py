@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mmdistill.data.audit import Audit, audit, render
+from mmdistill.data.audit import Audit, Reader, audit, render
 from mmdistill.data.table import Table, read_table
-from mmdistill.recipe.schema import DataSpec, TaskSpec
+from mmdistill.recipe.schema import Component, DataSpec, TaskSpec
 
 CLASSIFICATION = {"label": TaskSpec.model_validate("classification")}
 WORDS = ("good", "bad", "fine", "poor", "warm", "cold", "soft", "hard", "long", "short")
@@ -249,7 +249,7 @@ for name in ("torch", "pandas", "pyarrow", "sklearn", "scipy", "datasets"):
     sys.modules[name] = None
 from mmdistill.data.audit import audit
 from mmdistill.data.table import read_table
-from mmdistill.recipe.schema import DataSpec, TaskSpec
+from mmdistill.recipe.schema import Component, DataSpec, TaskSpec
 data = DataSpec.model_validate({{"table": "t", "target": "label", "columns": {{"text": "text"}}}})
 tasks = {{"y": TaskSpec.model_validate("classification")}}
 print(len(audit(read_table({str(tmp_path / "t.csv")!r}), data, tasks).errors))
@@ -305,3 +305,32 @@ def test_the_leaking_offsets_of_covid_xray_are_refused_and_its_infinities_named(
 )
 def test_well_kept_sets_have_no_errors(name: str, target: str, columns: dict, split: object) -> None:
     assert look_at(name, target, columns, split).errors == []
+
+
+def test_subsets_of_columns_that_never_occur_in_training_are_warned_about_for_every_model() -> None:
+    table = good_table() | {"split": ["train"] * 240 + ["validation"] * 30 + ["test"] * 30}
+    table["age"][250] = None  # a row of validation
+    table["text"][290] = table["age"][291] = None
+    spec = {**GOOD, "split": "split"}
+    both = ("person", "text")
+    models = {
+        "plain": Reader(both),
+        "hidden": Reader(both, Component(name="independent")),
+        "listed": Reader(both, Component(name="listed", combinations={"text": 1.0, "text+person": 1.0})),
+        "one": Reader(("text",)),
+    }
+    found = [one for one in look(table, spec, models=models).warnings if one.code == "unseen-subset"]
+    assert {one.where for one in found} == {"plain, validation", "plain, test", "listed, test"}
+    told = {one.where: one.message for one in found}
+    assert "1 of 30 (3.3 %) rows of validation" in told["plain, validation"] and "'text'" in told["plain, validation"]
+    assert "2 of 30" in told["plain, test"] and "'person'" in told["plain, test"] and "'text'" in told["plain, test"]
+    assert "1 of 30" in told["listed, test"] and "'text'" not in told["listed, test"]
+    table["text"][0] = table["age"][1] = None  # now training rows have both
+    assert "unseen-subset" not in codes(look(table, spec, models={"plain": Reader(both)}))
+
+
+def test_rows_that_have_nothing_are_no_unseen_subset() -> None:
+    table = good_table() | {"split": ["train"] * 240 + ["validation"] * 30 + ["test"] * 30}
+    table["age"][250] = table["text"][250] = None
+    found = look(table, {**GOOD, "split": "split"}, models={"plain": Reader(("person", "text"))})
+    assert "unseen-subset" not in codes(found)

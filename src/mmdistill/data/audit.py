@@ -21,6 +21,7 @@ from mmdistill.data.checks.leaks import (
     target_among_inputs,
     value_sources,
 )
+from mmdistill.data.checks.presence import Reader, presence_findings
 from mmdistill.data.checks.rows import ColumnReading, Reading, read_rows, spread
 from mmdistill.data.checks.targets import Target
 from mmdistill.data.features import Feature, features_for
@@ -30,7 +31,7 @@ from mmdistill.data.table import Table
 from mmdistill.errors import InputError
 from mmdistill.recipe.schema import DataSpec, TaskSpec
 
-__all__ = ["Audit", "Finding", "audit", "render"]
+__all__ = ["Audit", "Finding", "Reader", "audit", "render"]
 
 
 def audit(
@@ -39,6 +40,7 @@ def audit(
     tasks: Mapping[str, TaskSpec],
     splits: Splits | None = None,
     *,
+    models: Mapping[str, Reader] | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -49,6 +51,7 @@ def audit(
         data: the recipe's data.
         tasks: the recipe's tasks; targets that are not named are `data.target`.
         splits: how the rows are split; made from `data.split` when None, and a split that cannot be made is a finding.
+        models: the recipe's models by name, for what depends on which columns they read.
         limit: read the cells of at most so many rows, spread evenly over the table; all when None.
         progress: called with (rows done, rows in all) while cells are read.
 
@@ -77,6 +80,7 @@ def audit(
         reading = read_rows(table, features, rows, np.intersect1d(rows, splits.train), progress)
         facts["columns"] = {name: _column_facts(column, reading, splits) for name, column in reading.columns.items()}
         findings += _reading_findings(table, data, reading, splits)
+        findings += presence_findings(reading, splits, models or {})
         facts["duplicates"] = duplicate_facts(reading, splits)
         findings += duplicate_findings(reading, splits, facts["duplicates"], table.where)
         facts["label_noise"] = {}

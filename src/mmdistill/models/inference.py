@@ -41,7 +41,7 @@ def collect(
         loader: its epoch 0 is read.
         taps: the outputs to keep.
         subset: the columns that the model may see, all others masked in every row; None: all that a row has. Encoders
-            of masked columns are not run.
+            of masked columns are not run, and the loader need not have their features.
         device: where batches go; where the model is when None.
 
     Returns:
@@ -90,10 +90,12 @@ def _masked(
     """A batch in which no row has the hidden columns; their features are left out unless a tap of theirs is wanted."""
     seen: dict[str, Any] = {}
     whose: dict[str, Tensor] = {}
+    given = features.keys()
+    nobody = torch.zeros_like(next(iter(present.values())))
     for column, info in model.features.items():
-        rows = present[column]
-        whose[column] = torch.zeros_like(rows) if column in hidden else rows
-        if column not in hidden or any(tap.startswith(f"{column}.") for tap in taps):
+        whose[column] = nobody if column in hidden else present[column]
+        wanted = info.name in given and any(tap.startswith(f"{column}.") for tap in taps)
+        if column not in hidden or wanted:
             seen[info.name] = features[info.name]
     return seen, whose
 

@@ -11,19 +11,16 @@ from typing import Any, Literal
 import numpy as np
 
 from mmdistill import catalog
-from mmdistill.data.features import learnt_feature
-from mmdistill.data.loader import Loader
-from mmdistill.data.store import PreparedRows, prepare
 from mmdistill.data.table import Table, read_table
 from mmdistill.errors import InputError, nearest
 from mmdistill.files import written_aside
 from mmdistill.models.any_model import AnyModel
-from mmdistill.models.inference import collect
 from mmdistill.models.saving import load_model
 from mmdistill.models.tap_names import logits_tap
 from mmdistill.recipe import Recipe
 from mmdistill.run.dataset import load_dataset
 from mmdistill.run.folder import RunFolder
+from mmdistill.run.other_tables import absence_notes, applied, prepared_for
 from mmdistill.tasks.task import Task
 
 Array = np.ndarray[Any, Any]
@@ -37,10 +34,12 @@ def evaluate_run(folder: RunFolder, table: str | None = None) -> dict[str, Any]:
         table: another table with targets, every labelled row of which is scored; the run's test rows when None.
 
     Returns:
-        ``{"table", "rows", "primary_metric", "models": {name: {"role", "runs": [{"seed", "metrics"}]}}}``.
+        ``{"table", "rows", "primary_metric", "models": {name: {"role", "runs": [{"seed", "metrics"}]}}, "notes"}``;
+        notes tell of columns that the table lacks, which count as absent in every row.
 
     Raises:
-        InputError: when no model is finished, or the table lacks a column that a model or a task reads.
+        InputError: when no model is finished, or the table lacks what a task reads, all that a model reads, or a column
+            that a model cannot do without.
     """
     recipe = Recipe.load(folder.recipe)
     trained = _trained(folder)
@@ -50,16 +49,24 @@ def evaluate_run(folder: RunFolder, table: str | None = None) -> dict[str, Any]:
     rows = None if table else load_dataset(recipe).splits.test
     primary = ""
     scores: dict[str, Any] = {}
+    notes: dict[str, None] = {}
     scored = 0
     for name, seeds in trained.items():
         runs = []
         for seed in seeds:
             model, card = load_model(folder.seed(name, seed))
             metrics, scored = _score(opened, model, card, rows, recipe.data.on_error)
+            notes |= dict.fromkeys(absence_notes(opened, model, name))
             primary = primary or _restored(next(iter(card["tasks"].values()))).primary
             runs.append({"seed": seed, "metrics": metrics})
         scores[name] = {"role": card["role"], "runs": runs}
-    return {"table": opened.source, "rows": scored, "primary_metric": primary, "models": scores}
+    return {
+        "table": opened.source,
+        "rows": scored,
+        "primary_metric": primary,
+        "models": scores,
+        "notes": list(notes),
+    }
 
 
 def _trained(folder: RunFolder) -> dict[str, list[int]]:
@@ -85,13 +92,12 @@ def _score(
     chosen = np.flatnonzero(labelled) if rows is None else rows
     if not len(chosen):
         raise InputError("No row of the table has a target", where=table.source, fix="Use `mmdistill predict` instead")
-    prepared = _prepared(table, model, on_error)
+    prepared = prepared_for(model, table, on_error)
     chosen = np.intersect1d(chosen, prepared.usable.numpy())
     if not len(chosen):
         raise InputError("No row that has a target could be read", where=table.source)
-    loader = Loader(prepared, {}, chosen, 512, shuffle=False, features=model.feature_names)
     taps = {name: logits_tap(name, model.tasks) for name in targets}
-    outputs = collect(model, loader, list(taps.values()))
+    outputs = applied(model, prepared, chosen, list(taps.values()))
     metrics: dict[str, Any] = {}
     for name, (values, _, task) in targets.items():
         found = task.metrics(outputs[taps[name]], values[chosen], card["tasks"][name]["state"])
@@ -112,12 +118,6 @@ def _targets(table: Table, name: str, described: Mapping[str, Any]) -> tuple[Arr
     table.require(described["target"], where=f"the target of the task {name!r}")
     values, labelled = task.encode(table.column(described["target"]), described["state"], table.where)
     return values, labelled, task
-
-
-def _prepared(table: Table, model: AnyModel, on_error: Literal["raise", "skip"] = "raise") -> PreparedRows:
-    """The rows of a table as a model reads them, with the vocabulary and statistics it was trained with."""
-    features = [learnt_feature(info) for info in model.features.values()]
-    return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
 
 
 def scores_table(scores: Mapping[str, Any]) -> Any:
@@ -148,16 +148,18 @@ def predict_table(
 
     Args:
         folder: of the run.
-        table: holds the columns that the model reads; others are not needed.
+        table: holds columns that the model reads; others are not needed. One that it lacks counts as absent in every
+            row.
         output: ends in .csv or .parquet: row, prediction, and the probability of each class.
         model: which model of the run; its first student when None.
         seed: which of its seeds; the one with the best validation score when None.
 
     Returns:
-        ``{"model", "seed", "rows", "output"}``.
+        ``{"model", "seed", "rows", "output", "notes"}``; notes tell of columns that the table lacks.
 
     Raises:
-        InputError: for an unknown model, seed or ending, or a table without a column that the model reads.
+        InputError: for an unknown model, seed or ending, or a table without any column that the model reads, or without
+            one that it cannot do without.
     """
     if output.suffix not in {".csv", ".parquet"}:
         raise InputError(f"Predictions are written as .csv or .parquet, not {output.suffix!r}", where=str(output))
@@ -177,7 +179,8 @@ def predict_table(
     opened = read_table(table)
     columns = _decoded(opened, loaded, card)
     _write_columns(output, columns)
-    return {"model": model, "seed": chosen, "rows": len(opened), "output": str(output)}
+    notes = absence_notes(opened, loaded, model)
+    return {"model": model, "seed": chosen, "rows": len(opened), "output": str(output), "notes": notes}
 
 
 def _best_seed(folder: RunFolder, model: str, seeds: list[int]) -> int:
@@ -196,11 +199,10 @@ def _best_seed(folder: RunFolder, model: str, seeds: list[int]) -> int:
 
 def _decoded(table: Table, model: AnyModel, card: Mapping[str, Any]) -> dict[str, Array]:
     """`row`, and what each task's decoder makes of the outputs, as columns."""
-    prepared = _prepared(table, model)
+    prepared = prepared_for(model, table)
     rows = np.arange(len(table))
     taps = {name: logits_tap(name, model.tasks) for name in card["tasks"]}
-    loader = Loader(prepared, {}, rows, 512, shuffle=False, features=model.feature_names)
-    outputs = collect(model, loader, list(taps.values()))
+    outputs = applied(model, prepared, rows, list(taps.values()))
     columns: dict[str, Array] = {"row": rows}
     for name, described in card["tasks"].items():
         decode = catalog.load(_restored(described).decoder)

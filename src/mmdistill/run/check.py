@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mmdistill.data.audit import Audit, audit
+from mmdistill.data.audit import Audit, Reader, audit
 from mmdistill.data.table import read_table
 from mmdistill.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe, limit: int | None = None) -> Audit:
-    """Look at the recipe's table: splits, classes, cells, duplicates, leaks.
+    """Look at the recipe's table: splits, classes, cells, presence, duplicates, leaks.
 
     Args:
         recipe: a checked recipe.
@@ -18,4 +18,7 @@ def check_recipe(recipe: Recipe, limit: int | None = None) -> Audit:
         InputError: when the table itself cannot be read.
     """
     table = read_table(recipe.data.table, recipe.data.format, recipe.data.limit)
-    return audit(table, recipe.data, recipe.tasks, limit=limit)
+    models = {
+        name: Reader(recipe.columns_of(spec), spec.modality_dropout) for name, spec in recipe.model_specs().items()
+    }
+    return audit(table, recipe.data, recipe.tasks, models=models, limit=limit)
