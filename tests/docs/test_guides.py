@@ -12,7 +12,8 @@ import pytest
 from mmdistill.recipe import Recipe
 from tests.docs.pages import DOCS, blocks, laid_over, recipes
 
-GUIDES = [DOCS / name for name in ("teachers.md", "objectives.md", "custom_models.md")]
+GUIDES = [DOCS / name for name in ("teachers.md", "objectives.md", "custom_models.md", "missing.md", "balance.md")]
+MODALITIES = [DOCS / name for name in ("missing.md", "balance.md")]
 
 
 def whole_recipes(page: Path) -> list[Recipe]:
@@ -62,6 +63,21 @@ def test_every_objective_fits_its_models(number: int) -> None:
         for stage in recipe.distill.stages[number : number + 1]:
             with frozen(student, objective, stage.freeze, "freeze"):
                 pass
+
+
+@pytest.mark.parametrize("page", MODALITIES, ids=lambda page: page.stem)
+def test_models_of_several_columns_are_built_and_do_without_any(page: Path) -> None:
+    torch = pytest.importorskip("torch", reason="models need mmdistill[train]")
+    from mmdistill.data.modality_dropouts.build import build_dropout
+    from mmdistill.models.multimodal import build_model
+    from tests.models.features import image, log_mel, text
+
+    known = {"image": image(size=16), "sound": log_mel(), "note": text("note")}
+    for spec in (one for recipe in whole_recipes(page) for one in recipe.model_specs().values()):
+        build_dropout(spec.modality_dropout, sorted(spec.encoders), seed=0, total_steps=10)
+        model = build_model(spec, {column: known[column] for column in spec.encoders}, {"digit": 10}, seed=0).eval()
+        nothing = {column: torch.zeros(2, dtype=torch.bool) for column in model.columns}
+        assert bool(model({}, nothing)["logits"].isfinite().all())
 
 
 def test_the_python_of_custom_models_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
