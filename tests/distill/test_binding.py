@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mmdistill import catalog
 from mmdistill.catalog import Entry, NoOptions
+from mmdistill.distill.arguments import Sources
+from mmdistill.distill.binding import Binder
 from mmdistill.distill.build import build_objective
 from mmdistill.distill.objective import Objective
 from mmdistill.errors import InputError
@@ -320,3 +322,19 @@ class TestLearnedParts:
     def test_a_loss_with_a_memory_needs_rows(self) -> None:
         with pytest.raises(InputError, match=r"losses\[0\] \(crd\)|row"):
             build("crd")
+
+
+def test_what_was_seen_needs_columns_that_are_known() -> None:
+    def asks(student_logits: Tensor, seen: Tensor, columns: tuple[str, ...]) -> Tensor: ...
+
+    def may_ask(student_logits: Tensor, seen: Tensor | None = None) -> Tensor: ...
+
+    taps = {"logits": (3,), "sound": (4,), "image": (4,)}
+    bound = {one.name: one for one in Binder(asks, Sources(taps, {}, ("a",)), {}, "a", "here").bind()}
+    assert bound["seen"].keys == bound["columns"].keys == ("image", "sound")
+    stated = Sources(taps, {}, ("a",), columns=("sound", "image", "text"))
+    assert Binder(asks, stated, {}, "a", "here").bind()[1].keys == ("sound", "image", "text")
+    nothing = Sources({"logits": (3,)}, {}, ("a",))
+    with pytest.raises(InputError, match="not known which columns the student reads"):
+        Binder(asks, nothing, {}, "a", "here").bind()
+    assert [one.name for one in Binder(may_ask, nothing, {}, "a", "here").bind()] == ["student_logits"]

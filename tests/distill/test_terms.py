@@ -168,8 +168,10 @@ class TestSampleWeights:
 
     def test_nothing_in_a_step_waits_for_the_device(self) -> None:
         names = [entry.name for entry in catalog.entries("sample weight")]
-        objective = build({"name": "kd", "sample_weight": names, "transforms": ["standardise"]}).to("meta")
-        content = {"target": {"label": TARGET}, "labelled": {"label": TARGET > 0}}
+        term = {"name": "kd", "sample_weight": names, "transforms": ["standardise"]}
+        objective = build(term, student_columns=("image", "sound")).to("meta")
+        there = dict.fromkeys(("image", "sound"), TARGET > 0)
+        content = {"target": {"label": TARGET}, "labelled": {"label": TARGET > 0}, "present": there}
         data = TensorDict(content, [ROWS]).to("meta")
         said = {"logits": TEACHER.to("meta")}
         assert objective(data, {"logits": STUDENT.to("meta")}, said, 0).total.device.type == "meta"

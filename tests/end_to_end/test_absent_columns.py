@@ -40,10 +40,9 @@ def without(table: Path, *columns: str, empty: bool = False) -> Path:
 @pytest.fixture
 def finished(data: dict[str, Any], tmp_path: Path) -> RunFolder:
     """A run of one seed whose student reads both columns and has seen rows without either."""
-    data["student"] = data["teacher"] | {"modality_dropout": 0.3, "missing": "learned_token"}
+    data["student"] = data["teacher"] | {"modality_dropout": 0.3, "missing": "learned_token", "baseline": False}
     data["train"]["epochs"] = 1
     data["seeds"] = 1
-    data["distill"]["baseline"] = False
     return find_run(mmdistill.run(Recipe.from_mapping(data), root=tmp_path / "runs").folder)
 
 

@@ -68,7 +68,11 @@ class Binder:
         if name == "present":
             return Argument(name, "present", self._columns())
         if name in ("seen", "columns"):
-            return Argument(name, name, columns_of_student(self._sources))  # type: ignore[arg-type]
+            columns = columns_of_student(self._sources)
+            if not columns and not optional:
+                what = f"The loss asks for {name!r}, and it is not known which columns the student reads"
+                raise InputError(what, where=self._where, fix="Give build_objective its `student_columns`")
+            return Argument(name, name, columns) if columns else None  # type: ignore[arg-type]
         if name in ("target", "labelled"):
             if self._task is None and optional:
                 return None
