@@ -136,6 +136,22 @@ def test_tensordicts_are_taken_as_they_are() -> None:
     assert model_cost(Reader(), batch["features"], batch["present"], repeats=1)["multiply_adds"] > 0
 
 
+class Queries(nn.Module):
+    """Hands a view of a parameter to a layer, as fusions with learned queries do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.ones(1, 2, 4))
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, features: Any, present: Any) -> dict[str, Tensor]:
+        return {"logits": self.layer(self.queries.expand(len(present["note"]), -1, -1))}
+
+
+def test_a_layer_may_be_given_a_view_of_a_parameter() -> None:
+    assert model_cost(Queries(), *inputs(2), repeats=1)["multiply_adds"] == 2 * 4 * 3
+
+
 def test_nothing_to_measure_on_is_an_error() -> None:
     with pytest.raises(MMDistillError, match="empty batch"):
         model_cost(Reader(), *inputs(0))
