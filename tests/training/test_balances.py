@@ -218,6 +218,24 @@ def test_the_slow_column_is_pulled_after_the_first_epoch() -> None:
     assert pulled[-1][1] > pulled[-1][0] >= 0  # type: ignore[operator]
 
 
+def test_prototypes_do_not_depend_on_how_many_batches_make_a_step() -> None:
+    known = []
+    for accumulate in (1, 2):
+        model, rows = new_model(), Rows(batch_size=16 // accumulate)
+        made = balance("prototypes", training_of(model, steps_per_epoch=3))
+        step = 0
+        for epoch in range(3):
+            for number, batch in enumerate(rows.batches(epoch), start=1):
+                outputs = model(batch["features"], batch["present"])
+                made.terms(batch, outputs, {}, Terms.sum({"supervised": outputs["logits"].sum()}), step)
+                if number % accumulate == 0:
+                    made.after_backward(step)
+                    step += 1
+        known.append(made.means["quiet"].prototypes)
+    assert known[0].abs().sum() > 0
+    torch.testing.assert_close(known[0], known[1])
+
+
 # Gradient blending
 
 

@@ -121,8 +121,6 @@ class Prototypes(ModalityBalance):
         for column in self.columns:
             means = self.means[column]
             assert isinstance(means, ClassMeans)
-            if step and step % training.steps_per_epoch == 0:
-                means.renew(options.momentum)
             there = shown[column] & labelled
             means.add(outputs[column].detach(), target, there)
             counts[column] = there & means.known[torch.where(there, target, 0)]
@@ -137,6 +135,14 @@ class Prototypes(ModalityBalance):
             for column, pull, hold in zip(self.columns, pulls.unbind(), holds.unbind(), strict=True)
         }
         return Terms.sum({**terms.parts, **parts}, terms.teacher)
+
+    def after_backward(self, step: int) -> None:
+        """See `ModalityBalance`; renews the prototypes at the last step of an epoch, once for all its batches."""
+        if (step + 1) % self.training_of.steps_per_epoch == 0:
+            for column in self.columns:
+                means = self.means[column]
+                assert isinstance(means, ClassMeans)
+                means.renew(self.options.momentum)
 
 
 @without_autocast
