@@ -149,7 +149,13 @@ class Queries(nn.Module):
 
 
 def test_a_layer_may_be_given_a_view_of_a_parameter() -> None:
-    assert model_cost(Queries(), *inputs(2), repeats=1)["multiply_adds"] == 2 * 4 * 3
+    model = Queries()
+    model.layer.bias.requires_grad_(False)
+    assert model_cost(model, *inputs(2), repeats=1)["multiply_adds"] == 2 * 4 * 3
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == [
+        "queries",
+        "layer.weight",
+    ]
 
 
 def test_nothing_to_measure_on_is_an_error() -> None:

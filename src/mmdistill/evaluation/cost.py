@@ -59,11 +59,9 @@ def model_cost(model: nn.Module, features: Any, present: Any, *, repeats: int = 
     device = _any_tensor(features).device
     if rows == 0:
         raise MMDistillError("The cost of a model cannot be measured on an empty batch")
-    counted = min(rows, COUNTED_ROWS)
-    # Outside inference mode, whose views of parameters claim a gradient that PyTorch's counter then looks for.
-    with evaluating(model), torch.no_grad():
-        work = sum(multiply_adds(model, *_rows(features, present, [row])) for row in range(counted)) / counted
     with evaluating(model), torch.inference_mode():
+        counted = min(rows, COUNTED_ROWS)
+        work = sum(multiply_adds(model, *_rows(features, present, [row])) for row in range(counted)) / counted
         latency = {}
         for name, size in BATCHES.items():
             inputs = _rows(features, present, [row % rows for row in range(size)])

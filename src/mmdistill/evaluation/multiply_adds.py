@@ -6,7 +6,8 @@ pooling and embedding look-ups are not (a look-up multiplies nothing).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,13 +43,30 @@ def _mapping() -> dict[Any, Callable[..., int]]:
     }
 
 
+@contextmanager
+def _wanting_no_gradient(model: nn.Module) -> Iterator[None]:
+    """Views of a parameter claim a gradient even where none is kept, and the counter fails to hook into it."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
 def multiply_adds(model: nn.Module, *inputs: Any) -> int:
     """Multiply-adds of ``model(*inputs)``, in the modes that its modules are in, without gradient."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     # The fused transformer layer is one operation that cannot be looked into.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_mapping()) as counter:
+        with (
+            torch.no_grad(),
+            _wanting_no_gradient(model),
+            FlopCounterMode(display=False, custom_mapping=_mapping()) as counter,
+        ):
             model(*inputs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
