@@ -125,6 +125,18 @@ def test_sequences_of_different_length_are_refused_with_both_lengths() -> None:
         into(build(), tokens, {})
 
 
+def test_a_column_that_the_longest_rows_lack_may_be_padded_to_fewer_steps() -> None:
+    """As a batch comes from a loader: each column is padded to the longest of the rows that have it."""
+    fusion, given = build(), masks(7, 1, 3, 4, 2)
+    there = torch.tensor([False, True, True, False, True])
+    expected = into(fusion, sequences(), given, everything() | {"sound": there})
+    shorter = sequences() | {"sound": sequences(3)["sound"]}
+    masked = given | {"sound": given["sound"][:, :3] & there.unsqueeze(1)}
+    torch.testing.assert_close(into(fusion, shorter, masked, everything() | {"sound": there}), expected)
+    with pytest.raises(InputError, match="equal length"):
+        into(fusion, shorter, masked | {"sound": given["sound"][:, :3]})
+
+
 def test_order_matters() -> None:
     fusion = build()
     backwards = {column: values.flip(1) for column, values in sequences().items()}

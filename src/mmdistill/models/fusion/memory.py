@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmdistill.errors import InputError
 from mmdistill.models.column_modules import ColumnModules
@@ -21,9 +22,9 @@ class MemoryFusion(nn.Module):
     entries keeps those whose change matters, ``ĉ = c ⊙ softmax(D_a c)``; the memory becomes ``γ_1 ⊙ u + γ_2 ⊙ tanh(D_u
     ĉ)`` with gates ``γ_i = σ(D_i [ĉ; u])``. The result is each column's last hidden state and the memory.
 
-    All columns need the same number of steps, and a step of one belongs to the same step of the others. A step that is
-    padding changes nothing. A column that a row lacks stays at zero, and its entries are left out of the attention; a
-    row with nothing gives zeros. Only tokens are read, not the pooled embeddings.
+    All columns of a row need the same number of steps, and a step of one belongs to the same step of the others. A step
+    that is padding changes nothing. A column that a row lacks stays at zero, and its entries are left out of the
+    attention; a row with nothing gives zeros. Only tokens are read, not the pooled embeddings.
 
     Args:
         dims: width of each column's tokens.
@@ -55,7 +56,8 @@ class MemoryFusion(nn.Module):
 
         Args:
             embeddings: (B, dim) by column; not read.
-            tokens: (B, L, dim) by column, of one length. A column without any is absent in every row.
+            tokens: (B, L, dim) by column; where rows lack columns, L may differ. A column without any is absent in
+                every row.
             masks: bool (B, L) for the columns whose tokens are padded.
             present: bool (B,) by column.
 
@@ -63,17 +65,20 @@ class MemoryFusion(nn.Module):
             (B, M · hidden + memory).
 
         Raises:
-            InputError: when sequences differ in length.
+            InputError: when sequences of a row differ in length.
         """
-        length = common_length(tokens, self.columns)
+        length = common_length(tokens, masks, present, self.columns)
         drives, steps = [], []
         for column in self.columns:
-            there = present[column].unsqueeze(1).expand(-1, length)
             own = tokens.get(column)
             if own is None:
-                own, there = embeddings[column].unsqueeze(1).expand(-1, length, -1), torch.zeros_like(there)
-            elif column in masks:
-                there = there & masks[column]
+                own = embeddings[column].unsqueeze(1).expand(-1, length, -1)
+                there = torch.zeros(own.shape[:2], dtype=torch.bool, device=own.device)
+            else:
+                there = _real_steps(column, tokens, masks, present)
+                if own.shape[1] < length:
+                    missing = length - own.shape[1]
+                    own, there = F.pad(own, (0, 0, 0, missing)), F.pad(there, (0, missing))
             drives.append(self.inputs[column](where_true(there, own)))
             steps.append(there)
         valid = torch.stack(steps, dim=2)
@@ -116,18 +121,23 @@ class MemoryFusion(nn.Module):
         return memory
 
 
-def common_length(tokens: Mapping[str, Tensor], columns: Sequence[str]) -> int:
-    """The number of steps that the columns' sequences have in common; 1, which is then padding, without any.
+def common_length(
+    tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], present: Mapping[str, Tensor], columns: Sequence[str]
+) -> int:
+    """The number of steps of the longest of the columns' sequences; 1, which is then padding, without any.
+
+    A column that the longest rows of a batch lack is padded to fewer steps than the others. Only then are the lengths
+    of each row looked at, for which the host waits.
 
     Raises:
-        InputError: when they differ.
+        InputError: when those of a row differ.
     """
     lengths = {column: tokens[column].shape[1] for column in columns if column in tokens}
     if not lengths:
         return 1
     first, length = next(iter(lengths.items()))
     for column, other in lengths.items():
-        if other != length:
+        if other != length and not _agree(tokens, masks, present, list(lengths)):
             raise InputError(
                 f"The fusion 'memory' needs sequences of equal length: {first!r} has {length} steps in this batch, "
                 f"{column!r} has {other}",
@@ -135,7 +145,24 @@ def common_length(tokens: Mapping[str, Tensor], columns: Sequence[str]) -> int:
                 fix="Prepare the columns step by step, so that a row's sequences have equally many steps, or choose a "
                 "fusion such as cross_attention that does without",
             )
-    return length
+    return max(lengths.values())
+
+
+def _agree(
+    tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], present: Mapping[str, Tensor], columns: Sequence[str]
+) -> bool:
+    """Whether in every row the sequences that have any steps have equally many."""
+    counts = torch.stack([_real_steps(column, tokens, masks, present).sum(1) for column in columns], dim=1)
+    longest = counts.amax(1, keepdim=True)
+    return bool(((counts == 0) | (counts == longest)).all())
+
+
+def _real_steps(
+    column: str, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], present: Mapping[str, Tensor]
+) -> Tensor:
+    """Bool (B, L): which of a column's steps are there."""
+    there = present[column].unsqueeze(1).expand(tokens[column].shape[:2])
+    return there & masks[column] if column in masks else there
 
 
 def _two_layers(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
