@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_youden_is_the_largest_distance_of_the_roc_curve_from_chance(rows: list[
 def test_the_threshold_lies_halfway_between_two_rows() -> None:
     scores, positive = np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])
     assert choose_threshold(scores, positive, "youden") == pytest.approx(0.4)
+
+
+def test_a_hundred_thousand_rows_need_no_table_of_rows_by_rows() -> None:
+    scores = np.random.default_rng(0).permutation(100_000) / 100_000
+    tracemalloc.start()
+    threshold = choose_threshold(scores, scores >= 0.4, "youden")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert threshold == pytest.approx(0.4, abs=1e-5)
+    assert peak < 50e6
 
 
 def test_nine_of_ten_are_ninety_percent() -> None:

@@ -74,9 +74,10 @@ def choose_threshold(scores: Floats, positive: Flags, aim: OperatingPoint | str)
         A number in [0, 1], or the next above 1 when no row may count as positive.
     """
     thresholds = _candidates(scores)
-    counted = scores[None, :] >= thresholds[:, None]
-    hits, rejections = (counted & positive).sum(axis=1), (~counted & ~positive).sum(axis=1)
     positives, negatives = int(positive.sum()), int((~positive).sum())
+    # Sorted once: comparing every row with every threshold would hold rows × rows of them.
+    hits = positives - np.searchsorted(np.sort(scores[positive]), thresholds)
+    rejections = np.searchsorted(np.sort(scores[~positive]), thresholds)
     if isinstance(aim, str):
         # Whole numbers, so that equals are equal; the first of them has the lowest threshold.
         return float(thresholds[np.argmax(hits * negatives + rejections * positives)])
