@@ -79,6 +79,9 @@ class Objective(nn.Module):
             (task, logits_tap(task, self.tasks), term_name("supervised", task, self.tasks), shares[task])
             for task in taught
         ]
+        # Asked for the loss of every row also where no target is learnt from.
+        self._scored = taught[0] if taught else next(iter(self.tasks), "")
+        self.row_loss = losses.get(self._scored)
         self.names = (*(name for _, _, name, _ in self._taught), *(term.name for term in terms))
         count = len(taught) + len(terms)
         self.balance = GradientBalance(count) if balanced and count > 1 else None
@@ -129,14 +132,14 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def row_losses(self, batch: TensorDict, outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The supervised loss of every row in the first task, and what the row counts: (B,) each.
+        """The supervised loss of every row in the first task that is learnt, and what the row counts: (B,) each.
 
         Args:
             batch: of the loader.
             outputs: the student's taps.
         """
-        task, tap, _, _ = self._taught[0]
-        rows = cast(Callable[..., tuple[Tensor, Tensor]], self.supervised_losses[0].rows)
+        task, tap = self._scored, logits_tap(self._scored, self.tasks)
+        rows = cast(Callable[..., tuple[Tensor, Tensor]], cast(nn.Module, self.row_loss).rows)
         losses, known = rows(outputs[tap], batch["target"][task], batch["labelled"][task])
         return losses, known
 

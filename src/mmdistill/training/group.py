@@ -21,7 +21,7 @@ from mmdistill.distill.terms import Terms
 from mmdistill.recipe.schema import TrainSpec
 from mmdistill.training.modalities import ModalityTraining, sight
 from mmdistill.training.optimizers import make_optimizer
-from mmdistill.training.phase import Phase
+from mmdistill.training.phase import Phase, observe_rows
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def group_phase(
             teachers = {teacher: participants[teacher].columns for teacher in one.teachers}
             said = one.past(batch) if one.past is not None else heard(teachers, outputs, batch)
             terms = one.objective(batch, outputs[who], said, index)
+            observe_rows(one.modalities.dropout, one.objective, batch, outputs[who])
             sizes[who] = len(terms.parts)
             parts |= {term if alone else f"{who}/{term}": value for term, value in terms.parts.items()}
         return Terms.sum(parts)

@@ -118,8 +118,7 @@ def student_phase(
         terms = objective(batch, outputs, said, index)
         for balance in modalities.balances:
             terms = balance.terms(batch, outputs, said, terms, index)
-        if dropout is not None and dropout.reads_losses:
-            _observe(dropout, objective, batch, outputs)
+        observe_rows(dropout, objective, batch, outputs)
         if probes is not None:
             terms = terms.with_beside({probe_loss(one): loss for one, loss in probes.losses(batch, outputs).items()})
         return terms
@@ -151,8 +150,12 @@ def student_phase(
 
 
 @torch.no_grad()
-def _observe(dropout: ModalityDropout, objective: Objective, batch: TensorDict, outputs: Mapping[str, Tensor]) -> None:
-    """Tell a modality dropout how hard each row was with what was shown of it."""
+def observe_rows(
+    dropout: ModalityDropout | None, objective: Objective, batch: TensorDict, outputs: Mapping[str, Tensor]
+) -> None:
+    """Tell a modality dropout that wants to know how hard each row was with what was shown of it."""
+    if dropout is None or not dropout.reads_losses:
+        return
     losses, known = objective.row_losses(batch, outputs)
     columns: tuple[str, ...] = dropout.columns
     dropout.observe(dict(zip(columns, outputs[SEEN].unbind(1), strict=True)), losses, known)
