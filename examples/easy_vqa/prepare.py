@@ -1,8 +1,8 @@
 """Join the pictures and questions of easy-VQA; writes data/questions.parquet beside this file.
 
 Every row is a question about a picture. `answer` is known for all of them; `answer_of_4000` only for the first 4,000
-training questions of a seeded shuffle and for the test questions, so that the others can teach only through a teacher. The table
-has two splits, those of the source: what chooses settings has to come out of the training rows.
+training questions of a seeded shuffle and for the test questions, so that the others can teach only through a teacher.
+The table has two splits, those of the source: what chooses settings has to come out of the training rows.
 """
 
 from __future__ import annotations
