@@ -94,6 +94,14 @@ def test_what_columns_share_is_told(teachers_alone: tuple[Path, dict[str, Any]])
     assert "subspaces" not in results["models"]["attending"]["runs"][0]
 
 
+def test_subsets_that_a_model_was_never_trained_with_are_named(teachers_alone: tuple[Path, dict[str, Any]]) -> None:
+    """Every row has both columns, though a number in one of them may be missing."""
+    folder, results = teachers_alone
+    assert results["models"]["joined"]["runs"][0]["never_seen"] == ["note", "size"]
+    assert results["models"]["gated"]["runs"][0]["never_seen"] == [], "modality dropout shows it each alone"
+    assert "never seen" in (folder / "runs" / "animals" / "report.html").read_text()
+
+
 def test_a_recipe_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(mmdistill.errors.InputError, match="neither a teacher nor a student"):
         recipe_of(tmp_path)

@@ -21,7 +21,9 @@ from mmdistill.evaluation.operating_points import operating_point_on_test
 from mmdistill.evaluation.predictions import Predictions, write_predictions
 from mmdistill.evaluation.significance import task_gain
 from mmdistill.evaluation.verdict import retained, verdict
+from mmdistill.models.any_model import AnyModel
 from mmdistill.run.fusion_facts import fusion_facts
+from mmdistill.run.never_seen import subsets_never_seen
 from mmdistill.run.plan import Comparison, PlannedModel
 from mmdistill.run.validation import validation_logits
 from mmdistill.run.workshop import Workshop
@@ -148,12 +150,22 @@ def _measure_one(shop: Workshop, planned: PlannedModel, seed: int) -> Measured:
         if point is not None:
             record.setdefault("operating_points", {})[name] = point
     record["metrics"] = dict(record["modalities"][full])
-    record["worst_subset"] = worst_subset(record["modalities"], shop.primary_metric, shop.higher_is_better)
-    directions = {metric: facts["higher_is_better"] for metric, facts in _directions(shop).items()}
-    record["drops"] = drops(record["modalities"], model.columns, directions)
+    record.update(_about_subsets(shop, planned, model, record["modalities"]))
     record.update(fusion_facts(shop, model))
     record.update(_more(shop, found[full], validation, taps))
     return Measured(record, {name: found[full][tap] for name, tap in taps.items()})
+
+
+def _about_subsets(
+    shop: Workshop, planned: PlannedModel, model: AnyModel, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    """The worst subset, what each missing column costs, and the subsets that the model was never trained with."""
+    directions = {metric: facts["higher_is_better"] for metric, facts in _directions(shop).items()}
+    return {
+        "worst_subset": worst_subset(scores, shop.primary_metric, shop.higher_is_better),
+        "drops": drops(scores, model.columns, directions),
+        "never_seen": subsets_never_seen(shop, planned, model, scores),
+    }
 
 
 def _more(

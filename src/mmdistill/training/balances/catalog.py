@@ -64,6 +64,7 @@ ENTRIES: tuple[BalanceEntry, ...] = (
         "2024, arXiv:2311.10707",
         equation=r"P_t = P_{t-1} - \frac{P_{t-1} \bar h \bar h^\top P_{t-1}}{\alpha + \bar h^\top P_{t-1} \bar h}",
         when="Columns should not compete at all, and the model has to work with each alone.",
+        shows_columns_alone=True,
     ),
     BalanceEntry(
         name="branch_stopping",

@@ -22,6 +22,7 @@ class BalanceEntry(Entry):
             The options then have `distill`, which gives its objective.
         classes: whether it needs targets that are one class a row.
         mixup: whether rows may be mixed.
+        shows_columns_alone: whether the model is shown each of its columns alone at some steps.
     """
 
     kind: str = "modality balance"
@@ -35,3 +36,4 @@ class BalanceEntry(Entry):
     unimodal_teachers: bool = False
     classes: bool = False
     mixup: bool = True
+    shows_columns_alone: bool = False

@@ -24,7 +24,8 @@ def leading(confidences: Tensor, rank: int) -> Tensor:
     """1 for the column of a rank by its teacher's confidence, 0 for all others.
 
     Args:
-        confidences: (M,) mean probability that each column's teacher gives to the true class.
+        confidences: (M,) mean probability that each column's teacher gives to the true class; infinite for a column
+            without rows.
         rank: 0 for the least confident.
 
     Returns:
@@ -98,6 +99,8 @@ class G2D(ModalityBalance):
         rank = self._rank(step)
         if sums is None or rank is None:
             return
-        factors = leading(sums[0] / sums[1].clamp(min=1), rank)
+        # Last in the order, so that a column that no row of the step has does not lead, and the others learn nothing.
+        confidences = torch.where(sums[1] > 0, sums[0] / sums[1].clamp(min=1), torch.inf)
+        factors = leading(confidences, rank)
         for column, factor in zip(self.columns, factors.unbind(), strict=True):
             scale_gradients(encoder_gradients(self.training_of.model, column), factor)
