@@ -1,8 +1,8 @@
 """Pair blurred MNIST images with noisy spoken digits; writes data/pairs.parquet beside this file.
 
 10,000 pairs of the same digit, as many of each. An image is left with its first 4 principal components, so that about
-two in three can still be told; a recording is a log-mel spectrogram, standardised, with noise as loud as itself. Neither
-is enough, and which of the two can be trusted differs from pair to pair: that is what a fusion has to find out.
+two in three can still be told; a recording is a log-mel spectrogram, standardised, with noise as loud as itself.
+Neither is enough, and which of the two can be trusted differs from pair to pair: that is what a fusion has to find out.
 """
 
 from __future__ import annotations
