@@ -335,6 +335,21 @@ def test_all_but_the_strongest_have_an_equal_part_of_the_prioritised_steps() -> 
     assert rank_of_step(0, 4, 2, 0.0) is None
 
 
+def test_a_column_that_no_row_of_a_step_has_does_not_lead() -> None:
+    model = new_model()
+    training = training_of(model, unimodal_teachers={"loud": "t-only-loud", "quiet": "t-only-quiet"})
+    made = balance("g2d", training)
+    rows = Rows()
+    rows.present["quiet"][:] = False
+    batch = rows.every()
+    signals = {f"t-only-{column}:logits": torch.zeros(48, 3) for column in COLUMNS}
+    outputs = model(batch["features"], batch["present"])
+    made.terms(batch, outputs, signals, Terms.sum({"supervised": outputs["logits"].square().mean()}), 0)
+    outputs["logits"].square().mean().backward()
+    made.after_backward(0)
+    assert any(parameter.grad.any() for parameter in model.encoders["loud"].parameters())  # type: ignore[union-attr]
+
+
 def test_only_the_column_that_leads_has_a_gradient() -> None:
     model = new_model()
     training = training_of(model, unimodal_teachers={"loud": "t-only-loud", "quiet": "t-only-quiet"})
