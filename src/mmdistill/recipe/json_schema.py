@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmdistill import catalog
@@ -36,7 +37,6 @@ def recipe_schema() -> dict[str, Any]:
             if key in COMPONENTS:
                 _point_at(value, COMPONENTS[key][0])
     definitions |= {name: _named(kinds) for name, kinds in COMPONENTS.values()}
-    definitions.pop("Component", None)
     for key in ("transforms", "sample_weight"):
         _one_or_several(definitions["LossTerm"]["properties"][key])
     for model in ("TeacherSpec", "StudentSpec"):
@@ -46,7 +46,22 @@ def recipe_schema() -> dict[str, Any]:
     definitions["TaskSpec"] = _with_options(definitions["TaskSpec"], "type", "task")
     definitions["ColumnSpec"] = _with_options(definitions["ColumnSpec"], "type", "modality")
     _short_forms(schema)
+    for name, definition in _nested_definitions(list(definitions.values())):
+        definitions.setdefault(name, definition)
+    definitions.pop("Component", None)
     return schema
+
+
+def _nested_definitions(part: Any) -> Iterator[tuple[str, Any]]:
+    """Take the definitions that options bring out of them, at any depth: references look for them at the root."""
+    if isinstance(part, dict):
+        nested = part.pop("$defs", {})
+        yield from nested.items()
+        yield from _nested_definitions(list(nested.values()))
+        part = list(part.values())
+    if isinstance(part, list):
+        for value in part:
+            yield from _nested_definitions(value)
 
 
 def _point_at(part: Any, target: str) -> None:
@@ -109,6 +124,7 @@ def _with_options(base: dict[str, Any], key: str, kind: str) -> dict[str, Any]:
                 "properties": properties,
                 "required": [key, *options.get("required", [])],
                 "additionalProperties": False,
+                **({"$defs": options["$defs"]} if "$defs" in options else {}),
             }
         )
     return {"anyOf": [{"enum": sorted(catalog.names(kind))}, *long_forms]}
