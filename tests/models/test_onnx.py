@@ -1,4 +1,4 @@
-"""Every fusion as an ONNX graph with any batch size and length, run by onnxruntime without PyTorch."""
+"""Every fusion as an ONNX graph with any batch size and length (`memory`: one length), run without PyTorch."""
 
 from __future__ import annotations
 
@@ -52,10 +52,12 @@ def test_a_fusion_gives_the_same_without_pytorch(name: str, tmp_path: Path) -> N
     dims = DIMS if aligned else POOLED | DIMS
     fusion = Flat(build_fusion(Component(name=name), dims).eval(), dims)
     rows = torch.export.Dim("rows", min=2, max=64)
-    length = {column: torch.export.Dim("length" if aligned else f"{column}_length", min=2, max=64) for column in DIMS}
-    sequences = tuple({0: rows, 1: length[column]} for column in DIMS)
+    # The steps of aligned sequences are a loop in Python, as many as in the example; shorter ones are padded.
+    length = {column: {} if aligned else {1: torch.export.Dim(f"{column}_length", min=2, max=64)} for column in DIMS}
+    sequences = tuple({0: rows, **length[column]} for column in DIMS)
     shapes = (*({0: rows} for _ in range(2 * len(dims))), *sequences, *sequences)
-    given = flat(dims, 3, {"frames": 5, "words": 5 if aligned else 7}, 0)
+    example = {"frames": 5, "words": 5 if aligned else 7}
+    given = flat(dims, 3, example, 0)
     program = torch.onnx.export(fusion, given, dynamo=True, dynamic_shapes={"tensors": shapes}, verbose=False)
     assert program is not None
     path = tmp_path / "fusion.onnx"
@@ -63,7 +65,7 @@ def test_a_fusion_gives_the_same_without_pytorch(name: str, tmp_path: Path) -> N
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     # The graph leaves out inputs that play no part.
     order = {f"tensors_{index}": index for index in range(len(given))}
-    for rows_now, lengths in ((3, {"frames": 5, "words": 5 if aligned else 7}), (6, {"frames": 9, "words": 9})):
+    for rows_now, lengths in ((3, example), (6, example if aligned else {"frames": 9, "words": 9})):
         given = flat(dims, rows_now, lengths, 1)
         with torch.no_grad():
             expected = fusion(*given)

@@ -24,7 +24,8 @@ class MemoryFusion(nn.Module):
 
     All columns of a row need the same number of steps, and a step of one belongs to the same step of the others. A step
     that is padding changes nothing. A column that a row lacks stays at zero, and its entries are left out of the
-    attention; a row with nothing gives zeros. Only tokens are read, not the pooled embeddings.
+    attention; a row with nothing gives zeros. Only tokens are read, not the pooled embeddings. In an exported graph the
+    number of steps is that of the example; shorter sequences are padded to it.
 
     Args:
         dims: width of each column's tokens.
