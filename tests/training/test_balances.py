@@ -201,6 +201,16 @@ def test_prototypes_are_class_means_renewed_with_momentum() -> None:
     assert means.prototypes.tolist() == [[3.5, 0], [0, 5], [0, 0]]
 
 
+def test_distances_are_exact_in_tight_classes_far_from_the_origin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    means, target = ClassMeans(3, 64), torch.arange(60) % 3
+    means.prototypes.copy_(20 + torch.randn(3, 64, generator=generator))
+    means.known.fill_(True)
+    rows = means.prototypes[target] + 0.01 * torch.randn(60, 64, generator=generator)
+    expected = (rows - means.prototypes[target]).norm(dim=1)
+    torch.testing.assert_close(-means(rows)[torch.arange(60), target], expected, rtol=1e-4, atol=0)
+
+
 def test_a_class_without_prototype_has_no_probability() -> None:
     means = ClassMeans(3, 2)
     means.add(torch.tensor([[1.0, 0], [0, 1]]), torch.tensor([0, 1]), torch.ones(2, dtype=torch.bool))
