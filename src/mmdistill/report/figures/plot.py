@@ -21,6 +21,8 @@ from mmdistill.report.figures.palette import LIGHT
 
 WIDTH = 5.0
 """Inches of a plot: half of the page's width, the whole of a phone's."""
+WIDEST_LEGEND = 0.88
+"""Part of a plot's width that its legend may take; a wider one would make the axes narrow."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,19 @@ def logarithmic_ticks(axis: Axis, limits: tuple[float, float], write: Callable[[
 
 
 def legend_above(axes: Axes, columns: int = 3) -> None:
-    """The legend in a line above the axes."""
+    """The legend in lines above the axes, of at most so many columns, and of fewer where these would be too wide."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
+    for ncols in range(min(columns, len(handles)), 0, -1):
+        legend = axes.legend(
             handles,
             [shortened(label) for label in labels],
             loc="lower left",
             bbox_to_anchor=(-0.02, 1.0),
-            ncols=min(columns, len(handles)),
+            ncols=ncols,
             handlelength=1.8,
             columnspacing=1.2,
             borderaxespad=0.2,
             labelcolor=LIGHT["ink"],
         )
+        if legend.get_window_extent().width <= WIDEST_LEGEND * axes.figure.bbox.width:
+            break
