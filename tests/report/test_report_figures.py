@@ -16,8 +16,9 @@ from PIL import Image
 
 from mmdistill.report.figures.labels import apart
 from mmdistill.report.figures.palette import DARK, LIGHT, styles
+from mmdistill.report.figures.plot import canvas, legend_above, look
 from mmdistill.report.figures.tradeoff import worth_naming
-from mmdistill.report.results import Run, parse_results
+from mmdistill.report.results import Results, Run, parse_results
 from mmdistill.report.sections.classes import confusion
 from mmdistill.report.sections.gains import seed_gains
 from mmdistill.report.sections.subsets import subset_scores, worst_subset
@@ -206,6 +207,30 @@ def test_reliability_weighs_bins_by_their_rows_and_drops_empty_ones() -> None:
         .model_copy(update={"runs": [Run.model_validate(run) for run in runs]})
     )
     np.testing.assert_allclose(reliability(model), [(0.35, 0.25, 40), (0.9, 0.8, 30)])
+
+
+@pytest.mark.parametrize("labels", [["supervised", "kd"], [f"auxiliary.reconstruction {i}" for i in range(4)]])
+def test_a_legend_leaves_the_axes_their_width(labels: list[str]) -> None:
+    with look():
+        figure, axes = canvas(2.2)
+        for label in labels:
+            axes.plot([0, 1], [0, 1], label=label)
+        legend_above(axes, columns=4)
+        figure.draw_without_rendering()
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert axes.get_window_extent().width > 0.75 * figure.bbox.width
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, "second"), (False, "first")])
+def test_without_a_student_the_best_teacher_on_validation_is_shown(higher: bool, best: str) -> None:
+    models = {
+        name: {"role": "teacher", "runs": [{"seed": 0, "metrics": {"m": test}, "validation": {"m": validation}}]}
+        for name, test, validation in (("first", 0.9, 0.5), ("second", 0.8, 0.6))
+    }
+    document = {"format": 1, "name": "n", "task": "t", "primary_metric": "m", "higher_is_better": higher}
+    assert Results.model_validate({**document, "models": models}).key_models == [best]
 
 
 def test_the_worst_subset_follows_the_direction() -> None:

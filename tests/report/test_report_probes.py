@@ -6,17 +6,19 @@ import csv
 from pathlib import Path
 
 import pytest
-from fake_runs import FakeRun, Sketch, helped
+from fake_runs import FakeRun, Sketch, helped, no_baseline
 
 from mmdistill.report.figures.plot import look
 from mmdistill.report.figures.probes import draw_probes
 from mmdistill.report.run_folder import RunFolder, read_run_folder
+from mmdistill.report.sections import probes
 from mmdistill.report.sections.probes import (
     Probed,
     probe_summary,
     probe_table,
     probed_columns,
     probed_models,
+    validation_majority,
     why_lazy,
 )
 
@@ -77,6 +79,27 @@ def test_a_lazy_column_is_named(tmp_path: Path) -> None:
     assert "In Teacher (image + sound) the column sound is lazy" in said
     assert "when it is trained alone" in said
     assert "column image" not in said
+
+
+def test_the_commonest_answer_is_scored_on_the_rows_of_the_probes(tmp_path: Path) -> None:
+    run = with_probes(tmp_path, no_baseline(), image=0.9, sound=0.3)
+    run.results.majority["accuracy"] = 0.4  # on the test rows
+    assert run.results.data is not None
+    run.results.data.classes[:] = [
+        {"class": "a", "train": 9, "validation": 8, "test": 4},
+        {"class": "b", "train": 5, "validation": 2, "test": 6},
+    ]
+    assert validation_majority(run.results) == 0.8
+    assert "0.300 on the validation rows, no more than the 0.800 of always giving" in probe_summary(run)
+
+
+def test_of_many_lazy_columns_a_few_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = with_probes(tmp_path, no_baseline(), image=0.9, sound=0.5)
+    monkeypatch.setattr(probes, "probed_columns", lambda _: [Probed("teacher", f"c{i}", 0.1, 0.9) for i in range(30)])
+    said = probe_summary(run)
+    assert "the column c3 is lazy" in said
+    assert "column c4" not in said
+    assert "26 other columns are lazy too" in said
 
 
 def test_without_a_lazy_column_that_is_said(tmp_path: Path) -> None:

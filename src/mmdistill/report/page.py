@@ -117,7 +117,7 @@ def sections(run: RunFolder, figures: dict[str, list[Plot]]) -> list[Section]:
         Section("curves", "Training", "", figures["curves"]),
         Section(
             "teaching",
-            "What taught the student",
+            "What taught the student" if results.student else "What each model learnt from",
             teaching_summary(run),
             figures["teaching"],
             _present(teaching_table(run)),

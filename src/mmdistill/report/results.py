@@ -301,8 +301,20 @@ class Results(Part):
 
     @property
     def key_models(self) -> list[str]:
-        """Teacher, student and baseline of the verdict, as far as they exist."""
-        return [name for name in (self.teacher, self.student, self.baseline) if name is not None]
+        """Teacher, student and baseline of the verdict, as far as they exist; without a student the best teacher."""
+        return [
+            name for name in (self.teacher if self.student else self._best_teacher, self.student, self.baseline) if name
+        ]
+
+    @property
+    def _best_teacher(self) -> str | None:
+        """The teacher with the best mean score on validation, the first of equals; any teacher where none is known."""
+        scores, sign = {}, 1 if self.higher_is_better else -1
+        for name in self.with_role("teacher"):
+            found = (run.validation.get(self.primary_metric) for run in self.models[name].runs)
+            if known := [sign * value for value in found if value is not None]:
+                scores[name] = sum(known) / len(known)
+        return max(scores, key=scores.__getitem__) if scores else self.teacher
 
     @property
     def metric_names(self) -> list[str]:

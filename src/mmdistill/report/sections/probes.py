@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import styles
+from mmdistill.report.results import Results
 from mmdistill.report.run_folder import History, RunFolder, probe_column
 from mmdistill.report.table import Cell, Column, Row, Table, arrow
 
@@ -16,6 +17,8 @@ LOST = 0.1
 """A column is lazy when its probe lacks more than this part of what the column tells alone above the majority."""
 SLIGHT = 0.05
 """A column is lazy when its probe is ahead of the majority by less than this part of what is left to the best score."""
+NAMED = 4
+"""Lazy columns that get a sentence of their own."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,28 @@ def why_lazy(one: Probed, majority: float | None, higher_is_better: bool) -> str
         if reach > 0 and sign * (one.alone - one.score) > LOST * reach:
             return f"{numbers.score(one.alone)} when it is trained alone"
     if majority is not None and higher_is_better and one.score - majority < SLIGHT * max(1 - majority, 0):
-        return f"hardly more than the {numbers.score(majority)} of always giving the commonest answer"
+        little = "hardly" if one.score > majority else "no"
+        return f"{little} more than the {numbers.score(majority)} of always giving the commonest answer"
     return ""
 
 
+def validation_majority(results: Results) -> float | None:
+    """What always giving the commonest class of the training rows scores on the validation rows, as probes are scored.
+
+    None where the score is not accuracy, or nothing was counted.
+    """
+    classes = results.data.classes if results.data else []
+    counts = [(entry.get("train") or 0, entry.get("validation") or 0) for entry in classes]
+    rows = sum(validation for _, validation in counts)
+    if results.primary_metric != "accuracy" or not rows:
+        return None
+    return max(counts, key=lambda pair: pair[0])[1] / rows
+
+
 def probe_summary(run: RunFolder) -> str:
-    """A sentence for every lazy column, or what can be said without one."""
+    """A sentence for each of the first lazy columns and one for the others, or what can be said without one."""
     results = run.results
-    majority = results.majority.get(results.primary_metric)
+    majority = validation_majority(results)
     found, said = probed_columns(run), []
     for one in found:
         why = why_lazy(one, majority, results.higher_is_better)
@@ -119,6 +136,10 @@ def probe_summary(run: RunFolder) -> str:
                 f"encoder has learnt reaches {numbers.score(one.score)} on the validation rows, {why}."
             )
     if said:
+        more = len(said) - NAMED
+        if more > 0:
+            others = "another column is" if more == 1 else f"{more} other columns are"
+            said = [*said[:NAMED], f"By the same measure {others} lazy too; see the table."]
         return " ".join([*said, "`modality_balance` lists what may help, or leave the column out."])
     if any(one.alone is not None for one in found):
         return "No column is lazy: each has learnt about as much beside the others as it does alone."

@@ -82,7 +82,7 @@ def teaching_summary(run: RunFolder) -> str:
 
 
 def teaching_table(run: RunFolder) -> Table | None:
-    """One row a student and term, or None when no student has several terms."""
+    """One row a model and term, or None when no model has several terms."""
     rows = []
     for name, terms in taught(run).items():
         for term, share in gradient_shares(run.histories[name], terms).items():
@@ -93,14 +93,14 @@ def teaching_table(run: RunFolder) -> Table | None:
     if not rows:
         return None
     columns = [
-        Column("Student", text=True),
+        Column("Model", text=True),
         Column("Term", text=True),
         Column("Share of the gradient"),
         Column("Lowest"),
         Column("Highest"),
     ]
     notes = [
-        "The norm of a term's gradient over the student's weights, of the sum of all terms' norms; measured now and "
+        "The norm of a term's gradient over the model's weights, of the sum of all terms' norms; measured now and "
         "then while training, weights included."
     ]
     return Table("What each term pulled", columns, rows, notes)
