@@ -302,9 +302,8 @@ class Results(Part):
     @property
     def key_models(self) -> list[str]:
         """Teacher, student and baseline of the verdict, as far as they exist; without a student the best teacher."""
-        return [
-            name for name in (self.teacher if self.student else self._best_teacher, self.student, self.baseline) if name
-        ]
+        shown = (self.teacher if self.student else self._best_teacher, self.student, self.baseline)
+        return [name for name in shown if name]
 
     @property
     def _best_teacher(self) -> str | None:
