@@ -166,7 +166,7 @@ class TestRecipes:
         assert recipe.name == "-".join(filter(None, [path.parent.name, variant]))
         own = "av_digits" if path.parent.name == "av_digits_losses" else path.parent.name
         assert recipe.data.table.startswith(f"examples/{own}/data/")
-        assert len(recipe.seeds) >= 3
+        assert len(recipe.seeds) >= 3 or not recipe.students, "a gain is told over several seeds"
 
     def test_the_article_trains_the_textbook_networks(self):
         for path in EXAMPLES.glob("article/recipe*.yaml"):

@@ -6,26 +6,29 @@ import numpy as np
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.heatmap import draw_shares
+from mmdistill.report.figures.lines import file_name
 from mmdistill.report.figures.palette import styles
 from mmdistill.report.figures.plot import Plot, canvas
 from mmdistill.report.results import AttentionTable, Results
 from mmdistill.report.sections.attention import attention, shares
+from mmdistill.report.sections.fusions import models_with_a_shown_fusion
 
 _CELL = 0.42
 """Inches of a cell."""
 
 
 def draw_attention(results: Results) -> list[Plot]:
-    """The mean attention of teacher, student and baseline from queries to keys, each in the colour of its role.
+    """The mean attention of models from queries to keys, each in the model's colour.
 
     A model whose fusion has no attention has no plot.
     """
     plots = []
-    for name in results.key_models:
+    for name in models_with_a_shown_fusion(results):
         table = attention(results.models[name])
         if table is not None:
-            role = results.models[name].role
-            plots.append(_heatmap(f"attention-{role}", results.label(name), styles(results)[name].hex, table))
+            plots.append(
+                _heatmap(f"attention-{file_name(name)}", results.label(name), styles(results)[name].hex, table)
+            )
     return plots
 
 
