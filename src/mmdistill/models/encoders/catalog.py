@@ -125,6 +125,12 @@ class TextBagOptions(_Dropout):
     """Options of the text encoder `bag`."""
 
     dim: int = Field(default=64, ge=1, description="Width of a word's embedding and of the result.")
+    init_std: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation of a word's features before training; 1/sqrt(dim) if not given. With 1 the result "
+        "is of the size of a normalised layer's, which helps where columns are multiplied and words are few and frequent.",
+    )
 
 
 class TextLstmOptions(_Dropout):

@@ -27,7 +27,7 @@ class TextBag(nn.Module):
     def __init__(self, info: FeatureInfo, options: TextBagOptions) -> None:
         super().__init__()
         self.dim = options.dim
-        self.words = Words(info, options.dim)
+        self.words = Words(info, options.dim, options.init_std)
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Encoded:

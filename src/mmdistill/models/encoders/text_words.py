@@ -36,13 +36,14 @@ class Words(nn.Module):
     Args:
         info: a text feature; `state` holds `vocabulary_size`.
         dim: width of a word's vector.
+        std: standard deviation of its features before training; 1/sqrt(dim) if not given.
     """
 
-    def __init__(self, info: FeatureInfo, dim: int) -> None:
+    def __init__(self, info: FeatureInfo, dim: int, std: float | None = None) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size(info), dim)
         # Vectors of about unit length, so that the layers behind see the same scale at every width.
-        nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        nn.init.normal_(self.embedding.weight, std=dim**-0.5 if std is None else std)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The text feature's arrays to word vectors (B, L, dim) and their mask (B, L)."""
