@@ -128,8 +128,9 @@ class TextBagOptions(_Dropout):
     init_std: float | None = Field(
         default=None,
         gt=0,
-        description="Standard deviation of a word's features before training; 1/sqrt(dim) if not given. With 1 the result "
-        "is of the size of a normalised layer's, which helps where columns are multiplied and words are few and frequent.",
+        description="Standard deviation of a word's features before training; 1/sqrt(dim) if not given. With 1 the "
+        "result is about as large as that of a normalised layer, which helps where columns are multiplied and words "
+        "are few and frequent.",
     )
 
 
