@@ -35,6 +35,12 @@ class ImageCnnOptions(MapsOptions):
 
     width: int = Field(default=32, ge=1, description="Channels of the first layer; each next one has twice as many.")
     depth: int = Field(default=3, ge=1, le=6, description="Layers; each halves the resolution.")
+    bias: bool = Field(
+        default=False,
+        description="Whether convolutions have a bias. The group norm behind them takes it out where a group is one "
+        "channel; with more than 8 channels it keeps offsets between those of a group, which flat shapes on a plain "
+        "ground need.",
+    )
 
 
 class ImageTinyCnnOptions(ImageCnnOptions):

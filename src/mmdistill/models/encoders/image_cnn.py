@@ -36,8 +36,7 @@ class ImageCnn(nn.Module):
         channels = self.input.channels
         for stage in range(options.depth):
             width = options.width * 2**stage
-            # A bias counts here: a group's mean is taken over several channels, so each keeps its offset to the others.
-            layers += [nn.Conv2d(channels, width, 3, 2, 1), group_norm(width), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 3, 2, 1, bias=options.bias), group_norm(width), nn.ReLU()]
             channels = width
         self.dim = channels
         self.layers = nn.Sequential(*layers)
