@@ -463,7 +463,7 @@ def test_misa_reconstruction_and_the_errors_that_its_rivals_do_not_see() -> None
         (lambda: functional.mad(STUDENT, TEACHER[:3], TEACHER), "numbers of rows differ"),
         (lambda: functional.mad(STUDENT, TEACHER, TEACHER[:3]), "teacher_logits has shape"),
         (lambda: functional.mmanet_regularisation(STUDENT, TARGET, PRESENT, weak=((True, False),)), "has 2 values"),
-        (lambda: functional.mmanet_regularisation(STUDENT, TARGET, PRESENT[:3]), "present has shape"),
+        (lambda: functional.mmanet_regularisation(STUDENT, TARGET, PRESENT[:3]), "seen has shape"),
         (lambda: functional.mmanet_regularisation(STUDENT, TARGET[:3], PRESENT), "target"),
         (lambda: functional.masked_feature_kd(STUDENT, TEACHER[:, :4]), "must be equal"),
         (lambda: functional.masked_feature_kd(STUDENT, TEACHER, channels=(5,)), "There are 5 channels"),

@@ -80,6 +80,7 @@ KINDS: dict[str, Kind] = {
     "mask": Kind("the mask of the student's tap, where it has one"),
     "row": Kind("the row numbers of the batch", "torch.arange(8)"),
     "present": Kind("which columns each row has", "torch.rand(8, 3) < 0.7"),
+    "seen": Kind("which columns the student was shown of each row, after modality dropout", "torch.rand(8, 3) < 0.7"),
     "progress": Kind("share of the training that is done, from 0 to 1"),
 }
 

@@ -90,7 +90,7 @@ class MAD(DistillationLoss):
 def mmanet_regularisation(
     student_logits: Tensor,
     target: Tensor,
-    present: Tensor,
+    seen: Tensor,
     labelled: Tensor | None = None,
     weight: Tensor | None = None,
     *,
@@ -105,7 +105,7 @@ def mmanet_regularisation(
     Args:
         student_logits: (B, C) of the auxiliary head.
         target: (B,) class indices; a negative one is a row without target.
-        present: bool (B, columns), which columns each row has.
+        seen: bool (B, columns), which columns the student was shown of each row, which may be fewer than the row has.
         labelled: (B,), true where a row has a target; rows without one get weight zero.
         weight: (B,) weight of each row, not negative.
         weak: combinations, each with a truth value a column in sorted order; None takes every row that lacks a column.
@@ -118,18 +118,18 @@ def mmanet_regularisation(
     """
     if student_logits.dim() != 2 or target.shape != student_logits.shape[:1]:
         raise InputError(f"student_logits has shape {tuple(student_logits.shape)}, target {tuple(target.shape)}")
-    if present.dim() != 2 or len(present) != len(target):
-        raise InputError(f"present has shape {tuple(present.shape)}, not ({len(target)}, columns)")
+    if seen.dim() != 2 or len(seen) != len(target):
+        raise InputError(f"seen has shape {tuple(seen.shape)}, not ({len(target)}, columns)")
     index = target.clamp(min=0)
-    values = F.cross_entropy(widen(student_logits), index, reduction="none") * _matches(present.bool(), weak)
+    values = F.cross_entropy(widen(student_logits), index, reduction="none") * _matches(seen.bool(), weak)
     return weighted_mean(values, *with_target(target, labelled, weight, None))
 
 
-def _matches(present: Tensor, weak: tuple[tuple[bool, ...], ...] | None) -> Tensor:
+def _matches(seen: Tensor, weak: tuple[tuple[bool, ...], ...] | None) -> Tensor:
     """bool (B,): true at rows with one of the combinations."""
     if weak is None:
-        return ~present.all(dim=1)
-    columns = present.unbind(dim=1)
+        return ~seen.all(dim=1)
+    columns = seen.unbind(dim=1)
     found = torch.zeros_like(columns[0])
     for combination in weak:
         if len(combination) != len(columns):
@@ -154,9 +154,9 @@ class MMANetRegularisation(DistillationLoss):
         self,
         student_logits: Tensor,
         target: Tensor,
-        present: Tensor,
+        seen: Tensor,
         labelled: Tensor | None = None,
         weight: Tensor | None = None,
     ) -> Tensor:
         """See `mmanet_regularisation`."""
-        return mmanet_regularisation(student_logits, target, present, labelled, weight, weak=self.weak)
+        return mmanet_regularisation(student_logits, target, seen, labelled, weight, weak=self.weak)

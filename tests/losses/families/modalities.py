@@ -38,13 +38,13 @@ OPTIONS: Settings = {
 }
 
 
-def _present(rows: int, classes: int, numbers: object, generator: torch.Generator) -> Tensor:
+def _seen(rows: int, classes: int, numbers: object, generator: torch.Generator) -> Tensor:
     """Rows of every kind: complete, without the second column, with the last alone."""
     patterns = torch.tensor([[True, False, True], [False, False, True], [True, True, True]])
     return patterns[torch.arange(rows) % 3]
 
 
-INPUTS: Inputs = {"mmanet_regularisation": {"present": _present}}
+INPUTS: Inputs = {"mmanet_regularisation": {"seen": _seen}}
 
 
 def _c2kd(arrays: Arrays, numbers: Numbers) -> Tensor:

@@ -66,7 +66,7 @@ class MMANetRegularisationOptions(Options):
 
     weak: tuple[tuple[bool, ...], ...] | None = Field(
         default=None,
-        description="Combinations of present columns that the student is weak at: for each a truth value a column, the "
+        description="Combinations of shown columns that the student is weak at: for each a truth value a column, the "
         "columns in sorted order. null: every combination that lacks a column.",
     )
 
@@ -156,9 +156,9 @@ ENTRIES: tuple[LossEntry, ...] = (
         name="mmanet_regularisation",
         target="mmdistill.losses.mmanet:MMANetRegularisation",
         options=MMANetRegularisationOptions,
-        summary="Cross-entropy on rows whose present columns are a combination that the student is weak at.",
+        summary="Cross-entropy on rows of which the student is shown a combination of columns that it is weak at.",
         family="modalities",
-        needs=("student_logits", "target", "present"),
+        needs=("student_logits", "target", "seen"),
         accepts=("labelled", "weight"),
         paper=_MMANET + ", equation 14",
         equation=r"-\tfrac{1}{B} \sum_i [m_i \in \mathcal{W}] \, \log \sigma(z^s_i)_{y_i}",
