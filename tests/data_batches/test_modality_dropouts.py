@@ -183,6 +183,11 @@ def test_combinations_that_make_no_sense_are_refused(combinations: dict[str, flo
     assert caught.value.where == "modality_dropout.combinations"
 
 
+def test_a_combination_with_a_column_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"combinations: 'a\+ a' names the column 'a' twice\. Name it once"):
+        made("listed", combinations={"a+ a": 1.0})
+
+
 def test_a_column_with_a_plus_in_its_name_can_be_listed() -> None:
     shown = made("listed", ("a+b", "c"), combinations={"a+b": 1.0})(complete(("a+b", "c")), MANY, 0)
     assert shown["a+b"].all() and not shown["c"].any()

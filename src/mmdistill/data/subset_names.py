@@ -11,12 +11,14 @@ def subset_of(name: str, columns: Collection[str], where: str) -> frozenset[str]
     """The columns that a name joins by ``+``, in any order; white space around them does not count.
 
     Raises:
-        InputError: when one of them is not among `columns`.
+        InputError: when one of them is not among `columns`, or stands twice.
     """
     if name in columns:  # a column may have a plus in its own name
         return frozenset((name,))
     parts = [part.strip() for part in name.split("+")]
-    for part in parts:
+    for number, part in enumerate(parts):
+        if part in parts[:number]:
+            raise InputError(f"{name!r} names the column {part!r} twice", where=where, fix="Name it once")
         if part not in columns:
             raise InputError(
                 f"{name!r} names the column {part!r}, which the model does not read",
