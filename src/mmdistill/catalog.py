@@ -9,7 +9,7 @@ module, or calls `register` directly.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,17 @@ class Options(BaseModel):
     """Base of every component's typed options: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def check(self, columns: Collection[str], where: str) -> None:
+        """Look at the names of columns among the options; most options have none.
+
+        Args:
+            columns: that the model reads.
+            where: key of the component; errors add the option's.
+
+        Raises:
+            InputError: when an option names what is no column of the model.
+        """
 
 
 class NoOptions(Options):

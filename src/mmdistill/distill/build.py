@@ -15,7 +15,6 @@ from mmdistill.distill.adapters.make import make_adapters
 from mmdistill.distill.adapters.resampler import Resampler
 from mmdistill.distill.arguments import Argument, Sources, tensor_pairs
 from mmdistill.distill.binding import Binder, columns_of_student
-from mmdistill.distill.catalog import SubsetOptions
 from mmdistill.distill.combinations.combination import Combination
 from mmdistill.distill.heads import fitting_heads
 from mmdistill.distill.layout import layout
@@ -199,8 +198,7 @@ class _TermMaker:
         for component in spec.sample_weight:
             entry = catalog.get("sample weight", component.name, where=where)
             typed = component.options("sample weight")
-            if isinstance(typed, SubsetOptions):
-                typed.check(columns_of_student(self.sources), where)
+            typed.check(columns_of_student(self.sources), where)
             options = typed.model_dump()
             function = functools.partial(entry.load(), **options)
             bound = Binder(function, self.sources, {}, task, where, given=options).bind()

@@ -104,15 +104,7 @@ class SubsetOptions(Options):
     )
 
     def check(self, columns: Collection[str], where: str) -> None:
-        """Look at the names of the columns.
-
-        Args:
-            columns: that the student reads.
-            where: key of the recipe.
-
-        Raises:
-            InputError: when another one is named, or a subset twice.
-        """
+        """See `Options`; a subset is not named twice either."""
         named_subsets(self.weights, columns, f"{where}.weights")
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mmdistill import catalog
 from mmdistill.errors import InputError, nearest
 from mmdistill.recipe.balances import bad_balances
+from mmdistill.recipe.columns import bad_columns_of
 from mmdistill.recipe.document import KeyPath
 from mmdistill.recipe.loss_terms import bad_term
 from mmdistill.recipe.policies import bad_policies, bad_stages, bad_teachers
@@ -211,6 +212,7 @@ def _bad_model(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem
             yield Problem((*at, key), what, "Remove this key")
     if spec.encoders:
         yield from bad_balances(recipe, at, spec)
+    yield from bad_columns_of(recipe, at, spec)
     train = recipe.train_for(spec)
     if recipe.data.split.validation == 0 and recipe.data.split.column is None:
         needs = {"stop": train.stop.patience or train.stop.target, "select": train.select == "best"}

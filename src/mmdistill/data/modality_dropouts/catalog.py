@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -35,6 +36,10 @@ class ListedOptions(DropoutOptions):
         description="Combinations of columns, their names joined by a plus, and how often each is shown; the numbers "
         "are divided by their sum.",
     )
+
+    def check(self, columns: Collection[str], where: str) -> None:
+        """See `Options`; a combination is not named twice either."""
+        named_subsets(self.combinations, columns, f"{where}.combinations")
 
     def makes(self, shown: frozenset[str], had: frozenset[str]) -> bool:
         """See `DropoutOptions`: what the row has of a combination, or all it has where it has nothing of any."""

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmdistill.catalog import Entry, Options, register
+from mmdistill.catalog import Options, register
+from mmdistill.models.encoders.entry import EncoderEntry
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -241,17 +242,22 @@ class VectorTransformerOptions(_Attention):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Chance of zeroing an activation while training.")
 
 
-def _encoder(modality: str, name: str, target: str, options: type[Options], summary: str, *requires: str) -> None:
+def _encoder(
+    modality: str, name: str, target: str, options: type[Options], summary: str, *requires: str, tokens: bool = True
+) -> None:
     target = f"mmdistill.models.encoders.{target}"
     extra = "backbones" if requires else "train"
-    register(Entry(f"{modality} encoder", name, target, options, summary, extra, requires or ("torch",)))
+    kind = f"{modality} encoder"
+    register(EncoderEntry(kind, name, target, options, summary, extra, requires or ("torch",), tokens=tokens))
 
 
 _encoder("image", "tiny_cnn", "image_cnn:ImageCnn", ImageTinyCnnOptions, "Three small convolutions, for a student.")
 _encoder("image", "cnn", "image_cnn:ImageCnn", ImageCnnOptions, "Plain convolutions of stride 2.")
 _encoder("image", "resnet", "image_resnet:ImageResnet", ImageResnetOptions, "Compact residual network.")
 _encoder("image", "mobilenet", "image_mobilenet:ImageMobilenet", ImageMobilenetOptions, "Compact inverted residuals.")
-_encoder("image", "mlp", "image_mlp:ImageMlp", ImageMlpOptions, "Linear and ReLU layers on flattened pixels.")
+_encoder(
+    "image", "mlp", "image_mlp:ImageMlp", ImageMlpOptions, "Linear and ReLU layers on flattened pixels.", tokens=False
+)
 _encoder("image", "timm", "image_timm:ImageTimm", TimmOptions, "Any model of timm.", "timm")
 _encoder(
     "image", "transformers", "image_transformers:ImageTransformers", ImageTransformersOptions,
@@ -271,8 +277,9 @@ _encoder("audio", "tiny_cnn", "audio_cnn:AudioCnn", AudioTinyCnnOptions, "Three 
 _encoder("audio", "cnn", "audio_cnn:AudioCnn", AudioCnnOptions, "Convolutions over time and frequency.")
 _encoder("audio", "crnn", "audio_crnn:AudioCrnn", AudioCrnnOptions, "Convolutions, then a GRU in both directions.")
 _encoder(
-    "tabular", "mlp", "tabular_mlp:TabularMlp", TabularMlpOptions, "Numbers, indicators and embeddings through layers."
-)
+    "tabular", "mlp", "tabular_mlp:TabularMlp", TabularMlpOptions,
+    "Numbers, indicators and embeddings through layers.", tokens=False,
+)  # fmt: skip
 _encoder(
     "tabular", "ft_transformer", "tabular_ft_transformer:FtTransformer", FtTransformerOptions,
     "A token for each number and category, then a transformer.",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from torch import nn
 
 from mmdistill import catalog
-from mmdistill.errors import InputError
 from mmdistill.models.fusion.entry import FusionEntry
 from mmdistill.models.fusion.identity import Identity
+from mmdistill.recipe.columns import pooled_column
 from mmdistill.recipe.schema import Component
 
 DEFAULT = Component(name="concat")
@@ -38,11 +38,5 @@ def build_fusion(
     if isinstance(entry, FusionEntry) and entry.tokens == "aligned" and columns_with_tokens is not None:
         pooled = sorted(set(dims) - set(columns_with_tokens()))
         if pooled:
-            raise InputError(
-                f"The fusion {entry.name!r} needs a sequence of every column, and the encoder of {pooled[0]!r} gives "
-                "one vector a row",
-                where="fusion",
-                fix=f"Choose an encoder of {pooled[0]!r} that keeps tokens, or a fusion of `mmdistill list fusions` "
-                "that takes pooled columns",
-            )
+            raise pooled_column(entry.name, pooled[0])
     return component.build("fusion", dict(dims))

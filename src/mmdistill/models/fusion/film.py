@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mmdistill.errors import InputError, nearest
 from mmdistill.models.fusion.families.products import FiLMOptions
 from mmdistill.models.fusion.fused import Fused
 from mmdistill.models.fusion.presence import presence
@@ -37,13 +36,8 @@ class FiLM(nn.Module):
 
     def __init__(self, dims: Mapping[str, int], options: FiLMOptions) -> None:
         super().__init__()
+        options.check(dims, "fusion")
         self.by = next(iter(dims)) if options.by is None else options.by
-        if self.by not in dims:
-            raise InputError(
-                f"The model has no column named {self.by!r} that could condition the others",
-                where="fusion.by",
-                fix=nearest(self.by, list(dims)),
-            )
         self.dim = options.dim
         self.others = tuple(column for column in dims if column != self.by)
         self.project = Projections({column: dims[column] for column in self.others}, options.dim)

@@ -14,15 +14,11 @@ from torch import Tensor, nn
 
 from mmdistill.distill.objective import term_name
 from mmdistill.distill.terms import Terms
-from mmdistill.errors import InputError, nearest
 from mmdistill.models.column_modules import ColumnModules
 from mmdistill.training.balances.balance import ModalityBalance, Training
-from mmdistill.training.balances.options import GradientBlendingOptions
+from mmdistill.training.balances.options import FUSED, GradientBlendingOptions
 from mmdistill.training.seen import rows_shown
 from mmdistill.training.validation import Validation
-
-FUSED = "fused"
-"""What the model's own loss is called among the weights; no column can be called so."""
 
 
 def blend(
@@ -72,7 +68,7 @@ class GradientBlending(ModalityBalance):
         super().__init__(training)
         self.options = options
         names = [*self.columns, FUSED]
-        _check_names(options.weights, names)
+        options.check(self.columns, "modality_balance.gradient_blending")
         size = training.head_sizes[training.task]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(training.seed)
@@ -136,13 +132,3 @@ class GradientBlending(ModalityBalance):
                 self.weights.copy_(torch.tensor(weights))
         if all(math.isfinite(loss) for pair in now for loss in pair):
             self.losses_before.copy_(torch.tensor(now, dtype=torch.float64))
-
-
-def _check_names(weights: Mapping[str, float], names: Sequence[str]) -> None:
-    where = "modality_balance.gradient_blending.weights"
-    for name in weights:
-        if name not in names:
-            raise InputError(f"The model has no loss {name!r} to weigh", where=where, fix=nearest(name, list(names)))
-    missing = [name for name in names if weights and name not in weights]
-    if missing:
-        raise InputError(f"There is no weight for {missing[0]!r}", where=where, fix="Give every column and `fused` one")

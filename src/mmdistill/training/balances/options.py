@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mmdistill.catalog import Options
+from mmdistill.errors import InputError, nearest
 from mmdistill.recipe.schema import DistillSpec
 
 Share = Annotated[float, Field(ge=0, le=1)]
+FUSED = "fused"
+"""What the model's own loss is called among the weights of losses; no column can be called so."""
 BETWEEN = ":"
 """Between the name of a teacher and its tap, as `distill.combinations.combination` has it."""
 
@@ -93,6 +96,18 @@ class GradientBlendingOptions(Options):
         if self.weights and not any(self.weights.values()):
             raise ValueError("weights are all zero, so that nothing would be learnt")
         return self
+
+    def check(self, columns: Collection[str], where: str) -> None:
+        """See `Options`; where weights are given, every column and the model itself have one."""
+        names = [*columns, FUSED]
+        for name in self.weights:
+            if name not in names:
+                what = f"The model has no loss {name!r} to weigh"
+                raise InputError(what, where=f"{where}.weights", fix=nearest(name, names))
+        missing = [name for name in names if self.weights and name not in self.weights]
+        if missing:
+            what, fix = f"There is no weight for {missing[0]!r}", f"Give every column and `{FUSED}` one"
+            raise InputError(what, where=f"{where}.weights", fix=fix)
 
 
 class AlternatingOptions(Options):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mmdistill.catalog import Options
+from mmdistill.errors import InputError, nearest
 from mmdistill.models.fusion.entry import FusionEntry
 
 Width = Annotated[int, Field(ge=1)]
@@ -90,6 +92,15 @@ class FiLMOptions(ResultOptions):
         description="The column that conditions the others, such as the question about a picture. None: the first in "
         "the order of their names.",
     )
+
+    def check(self, columns: Collection[str], where: str) -> None:
+        """See `Options`."""
+        if self.by is not None and self.by not in columns:
+            raise InputError(
+                f"The model has no column named {self.by!r} that could condition the others",
+                where=f"{where}.by",
+                fix=nearest(self.by, list(columns)),
+            )
 
 
 ENTRIES = (
