@@ -21,6 +21,7 @@ from mmdistill.recipe import Recipe
 from mmdistill.recipe.schema import Component
 from mmdistill.run.dataset import Dataset
 from mmdistill.run.folder import RunFolder
+from mmdistill.run.model_key import model_key, naming
 from mmdistill.run.plan import Plan, PlannedModel
 from mmdistill.tasks.task import State, Task, Values
 from mmdistill.training.probes import ColumnProbes
@@ -100,23 +101,28 @@ def new_model(
         teachers: needed where the model keeps its teacher's head: a copy that does not learn.
 
     Raises:
-        InputError: when the teacher has no head that can be kept.
+        InputError: naming the model, when a part of it cannot be built or the teacher has no head that can be kept.
     """
+    with naming(shop.recipe, planned):
+        return _built(shop, planned, seed, teachers or {})
+
+
+def _built(shop: Workshop, planned: PlannedModel, seed: int, teachers: Mapping[str, AnyModel]) -> AnyModel:
     dataset, spec = shop.dataset, planned.spec
     sizes = {name: task.output_size(dataset.states[name]) for name, task in dataset.tasks.items()}
     first = seed if planned.role != "peer" else seed + PEER_SEED
     if spec.custom is not None:
-        where = f"{'teachers' if planned.role == 'teacher' else 'students'}.{planned.name}.custom"
+        where = f"{model_key(shop.recipe, planned)}.custom"
         custom = build_custom(spec.custom, dataset.infos(spec), sizes, first, where)
         refuse_absent_rows(custom, _absent(shop, custom.columns, spec.modality_dropout), where)
         return custom
     if not planned.keeps_head:
         return build_model(spec, dataset.infos(spec), sizes, first)
-    (teacher,) = (teachers or {}).values()
+    (teacher,) = teachers.values()
     if not isinstance(teacher, MultimodalModel):
         raise InputError(
             "The teacher is a custom model, and its head is not known",
-            where=f"students.{planned.name}.head",
+            where="head",
             fix="Leave `head` out, or use a teacher of encoders",
         )
     width = teacher.taps["fused"][-1]
