@@ -325,8 +325,21 @@ def test_subsets_of_columns_that_never_occur_in_training_are_warned_about_for_ev
     assert "1 of 30 (3.3 %) rows of validation" in told["plain, validation"] and "'text'" in told["plain, validation"]
     assert "2 of 30" in told["plain, test"] and "'person'" in told["plain, test"] and "'text'" in told["plain, test"]
     assert "1 of 30" in told["listed, test"] and "'text'" not in told["listed, test"]
+    fixes = {one.where: one.fix for one in found}
+    assert fixes["plain, test"].startswith("Set `modality_dropout` for the model")
+    assert fixes["listed, test"].startswith("Its `modality_dropout`, 'listed', does not show them: let it show them")
     table["text"][0] = table["age"][1] = None  # now training rows have both
     assert "unseen-subset" not in codes(look(table, spec, models={"plain": Reader(both)}))
+
+
+def test_columns_that_no_training_row_has_together_are_beyond_every_dropout() -> None:
+    table = good_table() | {"split": ["train"] * 240 + ["validation"] * 30 + ["test"] * 30}
+    for row in range(240):
+        table["text" if row % 2 else "age"][row] = None
+    models = {"plain": Reader(("person", "text")), "hidden": Reader(("person", "text"), Component(name="uniform"))}
+    found = look(table, {**GOOD, "split": "split"}, models=models).warnings
+    fixes = [one.fix for one in found if one.code == "unseen-subset"]
+    assert len(fixes) == 4 and all("no `modality_dropout` can mend: split the rows anew" in fix for fix in fixes)
 
 
 def test_rows_that_have_nothing_are_no_unseen_subset() -> None:

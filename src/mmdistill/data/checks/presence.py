@@ -13,6 +13,9 @@ from mmdistill.data.modality_dropouts.never_seen import never_seen, patterns
 from mmdistill.data.splits import Splits
 from mmdistill.recipe.schema import Component
 
+ANY = Component(name="uniform")
+"""A modality dropout that makes every subset of what a row has."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -53,8 +56,20 @@ def presence_findings(reading: Reading, splits: Splits, models: Mapping[str, Rea
                     f"{name}, {side}",
                     f"{share(concerned, sum(counts.values()))} rows of {side} have combinations of columns that "
                     f"{name!r} never sees in training: {listed(unseen)}.",
-                    "Set `modality_dropout` for the model so that it learns to do with them, or split the rows anew.",
+                    _fix(never_seen(counts, trained, columns, ANY), unseen, model.dropout),
                 )
+
+
+def _fix(never_possible: Sequence[str], unseen: Sequence[str], dropout: Component | None) -> str:
+    """What helps: dropout hides columns of training rows and adds none."""
+    if set(unseen) <= set(never_possible):
+        return "No training row has all the columns of one, which no `modality_dropout` can mend: split the rows anew."
+    if dropout is None:
+        return "Set `modality_dropout` for the model so that it learns to do with them, or split the rows anew."
+    return (
+        f"Its `modality_dropout`, {dropout.name!r}, does not show them: let it show them, choose another of "
+        "`mmdistill list modality-dropouts`, or split the rows anew."
+    )
 
 
 def _present(reading: Reading, columns: Sequence[str], rows: np.ndarray) -> dict[str, np.ndarray]:
