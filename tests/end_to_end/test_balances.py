@@ -76,6 +76,18 @@ def test_terms_and_probes_stand_in_the_history(finished: Path) -> None:
     assert not any("probe" in name for name in history(finished, "umt-only-note")[0])
 
 
+def test_a_column_may_be_named_in_any_language(data: dict[str, Any], tmp_path: Path) -> None:
+    columns = data["data"]["columns"]
+    data["data"]["columns"] = {"note": columns["note"], "größe": columns["size"]}
+    data["teacher"] = {"encoders": {"note": "bag", "größe": "mlp"}, "modality_balance": "g2d"}
+    data["student"]["baseline"] = False
+    data["train"]["epochs"], data["seeds"] = 1, 1
+    folder = mmdistill.run(Recipe.from_mapping(data), root=tmp_path / "runs").folder
+    models = json.loads((folder / "results.json").read_text(encoding="utf-8"))["models"]
+    assert models["teacher-only-größe"]["columns"] == ["größe"]
+    assert models["teacher"]["teachers"] == ["teacher-only-größe", "teacher-only-note"]
+
+
 def test_the_report_shows_probes(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "What each column has learnt" in page

@@ -129,7 +129,7 @@ def test_a_column_that_cannot_name_a_folder_has_no_model_of_its_own() -> None:
         "teacher": {"encoders": {"a/b": "cnn", "text": "bag"}, "modality_balance": "unimodal_teachers"},
         "student": {"encoders": {"text": "bag"}},
     }
-    with pytest.raises(InputError, match="'a/b' cannot name a folder"):
+    with pytest.raises(InputError, match=r"'a/b' cannot name a folder\. Rename it in data\.columns.*`source: a/b`"):
         Recipe.from_mapping(data)
 
 

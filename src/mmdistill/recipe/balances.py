@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 TOGETHER = ("mutual", "own_past", "co_trained")
 """Policies under which several models, or a model and its past, are one training."""
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FOLDER = re.compile(r"[\w.-]+")
+"""What of a column's name can stand in that of a folder: letters of any language."""
 
 
 def bad_balances(recipe: Recipe, at: KeyPath, spec: ModelSpec) -> Iterator[Problem]:
@@ -77,7 +78,8 @@ def _teachers(recipe: Recipe, at: KeyPath, key: KeyPath, spec: ModelSpec, name: 
     for column in spec.encoders:
         if not FOLDER.fullmatch(column):
             what = f"A model of {column!r} alone is trained, and {column!r} cannot name a folder"
-            yield Problem(key, what, "Rename the column with letters, digits, dots, underscores and hyphens")
+            rename = "Rename it in data.columns with letters, digits, dots, underscores and hyphens"
+            yield Problem(key, what, f"{rename}, and set its `source: {column}` where the table calls it so")
         elif f"{at[1]}-only-{column}" in taken:
             what = f"'{at[1]}-only-{column}' is what the model of {column!r} alone is called"
             yield Problem(key, what, "Choose another name for the other model")
