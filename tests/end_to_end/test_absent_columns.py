@@ -86,8 +86,12 @@ def test_a_table_without_any_of_the_columns_or_with_a_part_of_one_is_refused(
     with pytest.raises(InputError, match="none of the columns"):
         evaluate_run(finished, str(bare))
     # Likely a mistake in a header.
-    with pytest.raises(InputError, match="no column 'weight'"):
+    with pytest.raises(InputError, match=r"no column 'weight', which .* for 'size'\. Rename .* or add one"):
         predictions(finished, without(tmp_path / "animals.csv", "weight"))
+    misspelt = tmp_path / "misspelt.csv"
+    misspelt.write_text((tmp_path / "animals.csv").read_text(encoding="utf-8").replace("weight", "wieght", 1))
+    with pytest.raises(InputError, match=r"no column 'weight'.*Did you mean 'wieght'\? Rename"):
+        predictions(finished, misspelt)
 
 
 class Together(nn.Module):

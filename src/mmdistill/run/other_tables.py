@@ -13,7 +13,7 @@ from mmdistill.data.loader import Loader
 from mmdistill.data.row_numbers import numbered
 from mmdistill.data.store import PreparedRows, prepare
 from mmdistill.data.table import Table
-from mmdistill.errors import InputError
+from mmdistill.errors import InputError, nearest
 from mmdistill.models.any_model import AnyModel
 from mmdistill.models.inference import collect
 
@@ -37,6 +37,9 @@ def prepared_for(model: AnyModel, table: Table, on_error: Literal["raise", "skip
             where=table.source,
             fix=f"The model reads: {', '.join(dict.fromkeys(sources))}",
         )
+    for column, info in model.features.items():
+        if column not in lacking:
+            _require_sources(table, info)
     features = [learnt_feature(info) for column, info in model.features.items() if column not in lacking]
     return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
 
@@ -73,5 +76,23 @@ def absence_notes(table: Table, model: AnyModel, name: str) -> list[str]:
     ]
 
 
+def _require_sources(table: Table, info: FeatureInfo) -> None:
+    """Refuse a table that lacks a source of a column: where it has others of them, likely a mistake in its header."""
+    missing = [source for source in info.sources if not _has(table, source)]
+    if not missing:
+        return
+    hint = nearest(missing[0], list(table.columns))
+    hint = f"{hint} " if hint.endswith("?") else ""
+    raise InputError(
+        f"The table has no column {missing[0]!r}, which the model reads for {info.column!r}",
+        where=table.source,
+        fix=f"{hint}Rename the column that holds it, or add one; cells that are not known may be empty",
+    )
+
+
 def _lacks(table: Table, info: FeatureInfo) -> bool:
-    return not any(source in table.columns or numbered(table, [source]) for source in info.sources)
+    return not any(_has(table, source) for source in info.sources)
+
+
+def _has(table: Table, source: str) -> bool:
+    return source in table.columns or numbered(table, [source])
