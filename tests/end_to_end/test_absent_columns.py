@@ -94,6 +94,21 @@ def test_a_table_without_any_of_the_columns_or_with_a_part_of_one_is_refused(
         predictions(finished, misspelt)
 
 
+def test_a_model_that_reads_nothing_of_the_table_is_left_out_and_the_others_are_scored(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    data["student"] = {"encoders": {"size": "mlp"}, "baseline": False}
+    data["train"]["epochs"] = data["seeds"] = 1
+    folder = find_run(mmdistill.run(Recipe.from_mapping(data), root=tmp_path / "runs").folder)
+    bare = without(tmp_path / "animals.csv", "width", "weight", "colour")
+    evaluated = evaluate_run(folder, str(bare))
+    assert list(evaluated["models"]) == ["teacher"] and evaluated["rows"] > 0
+    left_out = f"'student' is left out. {bare}: The table has none of the columns that the model reads."
+    assert sum(note.startswith(left_out) for note in evaluated["notes"]) == 1
+    with pytest.raises(InputError, match=r"none of the columns.*width"):
+        evaluate_run(folder, str(without(tmp_path / "animals.csv", "note", "width", "weight", "colour")))
+
+
 class Together(nn.Module):
     """Reads two columns; is told which rows have a note, and not which have a size."""
 
@@ -123,5 +138,5 @@ def test_a_custom_model_does_without_the_columns_that_it_is_told_the_presence_of
 
     assert torch.equal(logits(without(table, "note")), logits(without(table, "note", empty=True)))
     assert not torch.equal(logits(without(table, "note")), logits(table))
-    with pytest.raises(InputError, match="no column 'width'"):
+    with pytest.raises(InputError, match=r"no column for 'size', which .* cannot do without.*width, weight"):
         logits(without(table, "width", "weight", "colour"))

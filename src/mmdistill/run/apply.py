@@ -20,7 +20,7 @@ from mmdistill.models.tap_names import logits_tap
 from mmdistill.recipe import Recipe
 from mmdistill.run.dataset import load_dataset
 from mmdistill.run.folder import RunFolder
-from mmdistill.run.other_tables import absence_notes, applied, prepared_for
+from mmdistill.run.other_tables import absence_notes, applied, prepared_for, refusal
 from mmdistill.tasks.task import Task
 
 Array = np.ndarray[Any, Any]
@@ -35,11 +35,12 @@ def evaluate_run(folder: RunFolder, table: str | None = None) -> dict[str, Any]:
 
     Returns:
         ``{"table", "rows", "primary_metric", "models": {name: {"role", "runs": [{"seed", "metrics"}]}}, "notes"}``;
-        notes tell of columns that the table lacks, which count as absent in every row.
+        notes tell of columns that the table lacks, which count as absent in every row, and of models that are left out
+        because the table has nothing that they read, or lacks a column that they cannot do without.
 
     Raises:
-        InputError: when no model is finished, or the table lacks what a task reads, all that a model reads, or a column
-            that a model cannot do without.
+        InputError: when no model is finished, the table lacks what a task reads or a part of a column, or every model
+            would be left out.
     """
     recipe = Recipe.load(folder.recipe)
     trained = _trained(folder)
@@ -51,15 +52,24 @@ def evaluate_run(folder: RunFolder, table: str | None = None) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     notes: dict[str, None] = {}
     scored = 0
+    refused: InputError | None = None
     for name, seeds in trained.items():
         runs = []
         for seed in seeds:
             model, card = load_model(folder.seed(name, seed))
+            cannot = refusal(opened, model)
+            if cannot is not None:
+                refused = refused or cannot
+                notes[f"{name!r} is left out. {cannot}"] = None
+                break
             metrics, scored = _score(opened, model, card, rows, recipe.data.on_error)
             notes |= dict.fromkeys(absence_notes(opened, model, name))
             primary = primary or _restored(next(iter(card["tasks"].values()))).primary
             runs.append({"seed": seed, "metrics": metrics})
-        scores[name] = {"role": card["role"], "runs": runs}
+        if runs:
+            scores[name] = {"role": card["role"], "runs": runs}
+    if refused is not None and not scores:
+        raise refused
     return {
         "table": opened.source,
         "rows": scored,

@@ -29,19 +29,32 @@ def prepared_for(model: AnyModel, table: Table, on_error: Literal["raise", "skip
         InputError: when the table has none of the model's columns, lacks one that the model cannot do without or a part
             of one, or has a cell that cannot be read.
     """
+    refused = refusal(table, model)
+    if refused is not None:
+        raise refused
     lacking = lacking_columns(table, model)
-    if len(lacking) == len(model.columns):
-        sources = [source for info in model.features.values() for source in info.sources]
-        raise InputError(
-            "The table has none of the columns that the model reads",
-            where=table.source,
-            fix=f"The model reads: {', '.join(dict.fromkeys(sources))}",
-        )
     for column, info in model.features.items():
         if column not in lacking:
             _require_sources(table, info)
     features = [learnt_feature(info) for column, info in model.features.items() if column not in lacking]
     return prepare(table, features, np.zeros(0, dtype=np.int64), on_error=on_error)
+
+
+def refusal(table: Table, model: AnyModel) -> InputError | None:
+    """Why a model cannot be applied to a table that was not made for it; None where it can.
+
+    A table that has a part of a column is another matter, which `prepared_for` refuses: likely a mistake in its header.
+    """
+    sources = [source for info in model.features.values() for source in info.sources]
+    fix = f"The model reads: {', '.join(dict.fromkeys(sources))}"
+    absent = [column for column, info in model.features.items() if _lacks(table, info)]
+    if len(absent) == len(model.columns):
+        return InputError("The table has none of the columns that the model reads", where=table.source, fix=fix)
+    required = [column for column in absent if column in getattr(model, "required_columns", ())]
+    if required:
+        what = f"The table has no column for {required[0]!r}, which the model cannot do without"
+        return InputError(what, where=table.source, fix=fix)
+    return None
 
 
 def applied(
