@@ -212,6 +212,10 @@ def about(value: float, spread: float = 0.01) -> Estimate:
     return Estimate(value, value + spread * drawn(200))
 
 
+def exactly(value: float) -> Estimate:
+    return about(value, spread=0.0)
+
+
 @pytest.mark.parametrize(
     ("evidence", "answer"),
     [
@@ -219,6 +223,8 @@ def about(value: float, spread: float = 0.01) -> Estimate:
         ({"headroom": about(0.2), "unlabelled": 9, "taught": about(0.1)}, "yes"),
         ({"headroom": about(0.2), "unlabelled": 9, "taught": about(-0.1)}, "no"),
         ({"headroom": about(0.2), "unlabelled": 9, "taught": about(0.0)}, "unclear"),
+        ({"headroom": about(0.2), "unlabelled": 9, "taught": exactly(0.0)}, "no"),
+        ({"headroom": exactly(0.0), "unlabelled": 9, "taught": about(0.1)}, "no"),
         ({"headroom": about(0.0), "unlabelled": 9, "taught": about(0.1)}, "unclear"),
         ({"headroom": about(0.2), "unlabelled": 9, "taught": about(0.1), "visible": 0.05}, "no"),
         ({"headroom": about(0.2), "unlabelled": 0}, "unclear"),

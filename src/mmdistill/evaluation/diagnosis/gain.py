@@ -23,8 +23,9 @@ def expected_gain(
 
     What has been measured on validation decides. Before that: no, when the teacher is not better than what the
     student's columns give alone, when hardly anything of what it knows shows in them, or when rows that it labels make
-    a classical model of the student's columns worse; yes, when it is better and such rows make that model better;
-    unclear in all other cases, above all when every row has a label already.
+    a classical model of the student's columns no better; yes, when it is better and such rows make that model better;
+    unclear in all other cases, above all when every row has a label already. Each difference counts with its interval:
+    better when all of it is above zero, not better when none of it is, and unclear when it is on both sides.
 
     Args:
         headroom: teacher's score − score of the student's columns alone; None where both are the same linear model.
@@ -75,7 +76,7 @@ def _answer(
 
 
 def _side(found: Estimate) -> Answer:
-    """``yes`` when the whole interval is above zero, ``no`` when none of it is."""
+    """``yes`` when the whole interval is above zero, ``no`` when none of it is (it may end at zero)."""
     if found.interval is None:
         return "unclear"
     low, high = found.interval
