@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from mmdistill.data.audit import Audit, Reader, audit
+from mmdistill.data.checks.findings import LEVELS
 from mmdistill.data.table import read_table
 from mmdistill.recipe import Recipe
+from mmdistill.run.unused_seeds import unused_seeds
 
 
 def check_recipe(recipe: Recipe, limit: int | None = None) -> Audit:
-    """Look at the recipe's table: splits, classes, cells, presence, duplicates, leaks.
+    """Look at the recipe's table: splits, classes, cells, presence, duplicates, leaks; and at seeds that are not used.
 
     Args:
         recipe: a checked recipe.
@@ -21,4 +23,9 @@ def check_recipe(recipe: Recipe, limit: int | None = None) -> Audit:
     models = {
         name: Reader(recipe.columns_of(spec), spec.modality_dropout) for name, spec in recipe.model_specs().items()
     }
-    return audit(table, recipe.data, recipe.tasks, models=models, limit=limit)
+    audited = audit(table, recipe.data, recipe.tasks, models=models, limit=limit)
+    unused = unused_seeds(recipe)
+    if unused is not None:
+        audited.findings.append(unused)
+        audited.findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    return audited

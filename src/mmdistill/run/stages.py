@@ -26,6 +26,7 @@ from mmdistill.run.folder import DATA, RunFolder, open_run
 from mmdistill.run.learn import learn, rehearse
 from mmdistill.run.measure import measure
 from mmdistill.run.plan import PlannedModel, plan
+from mmdistill.run.unused_seeds import unused_seeds
 from mmdistill.run.workshop import Workshop
 from mmdistill.training.accelerator import make_accelerator
 from mmdistill.training.progress import Silent, progress_for
@@ -47,7 +48,7 @@ class OpenedWorkshop:
 
     Args:
         shop: what training needs.
-        cautions: what the user has to know about teachers that were not trained here.
+        cautions: what the user has to know about seeds, and about teachers that were not trained here.
         seconds: by stage.
     """
 
@@ -104,6 +105,9 @@ def open_workshop(recipe: Recipe, folder: RunFolder, progress: bool) -> OpenedWo
         keep_borrowed(shop, name, teacher)
     cautions = [text for text in (caution(shop, teacher) for teacher in borrowed.values()) if text]
     cautions += keep_brought(shop)
+    unused = unused_seeds(recipe)
+    if unused is not None:
+        cautions.append(f"{unused.message} {unused.fix}")
     for text in cautions:
         console.print(f"Caution: {text}")
     rehearse(shop)
