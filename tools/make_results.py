@@ -32,7 +32,12 @@ EXAMPLES = {
     "av_digits": "make example NAME=av_digits",
     "reviews": "make example NAME=reviews",
     "article": "make example NAME=article",
+    "covid_xray": "make example NAME=covid_xray",
+    "mosi": "make example NAME=mosi",
+    "nlvr": "make example NAME=nlvr",
+    "easy_vqa": "make example NAME=easy_vqa",
 }
+"""Run → its command. `av_digits_fusion` trains teachers alone: it has no gain to list, and a table on its own page."""
 ARTICLE = {
     "article": "KD, T = 4, with targets",
     "article-mse": "MSE of logits only",
