@@ -16,7 +16,8 @@ from pathlib import Path
 
 from mmdistill.report import numbers
 from mmdistill.report.markdown import markdown_table
-from mmdistill.report.results import Model, Results, read_results
+from mmdistill.report.reading import read_results
+from mmdistill.report.results import Model, Results
 from mmdistill.report.sections.operating_points import operating_point_summary, operating_point_table
 from mmdistill.report.spread import spread
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmdistill.report.results import parse_results
+from mmdistill.report.reading import parse_results
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "example_tables.py"

@@ -258,6 +258,6 @@ def test_a_control_is_no_baseline(data: dict[str, Any], tmp_path: Path) -> None:
     assert finished.results["gain"] is None
     assert "no gain can be claimed" in finished.results["verdict"]
     assert "no gain can be claimed" in (finished.folder / "report.html").read_text(encoding="utf-8")
-    from mmdistill.report.results import read_results
+    from mmdistill.report.reading import read_results
 
     assert read_results(finished.folder / "results.json").main_gain is None

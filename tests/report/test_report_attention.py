@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from fake_runs import helped
 
-from mmdistill.report.results import Results, parse_results
+from mmdistill.report.reading import parse_results
+from mmdistill.report.results import Results
 from mmdistill.report.sections.attention import attention, shares
 
 QUERIES, KEYS = ["image", "sound", "class"], ["image", "sound", "class", "nothing"]

@@ -18,7 +18,9 @@ from mmdistill.report.figures.labels import apart
 from mmdistill.report.figures.palette import DARK, LIGHT, styles
 from mmdistill.report.figures.plot import canvas, legend_above, look
 from mmdistill.report.figures.tradeoff import worth_naming
-from mmdistill.report.results import Results, Run, parse_results
+from mmdistill.report.foremost import key_models
+from mmdistill.report.reading import parse_results
+from mmdistill.report.results import Results, Run
 from mmdistill.report.sections.classes import confusion
 from mmdistill.report.sections.gains import seed_gains
 from mmdistill.report.sections.subsets import subset_scores, worst_subset
@@ -230,7 +232,7 @@ def test_without_a_student_the_best_teacher_on_validation_is_shown(higher: bool,
         for name, test, validation in (("first", 0.9, 0.5), ("second", 0.8, 0.6))
     }
     document = {"format": 1, "name": "n", "task": "t", "primary_metric": "m", "higher_is_better": higher}
-    assert Results.model_validate({**document, "models": models}).key_models == [best]
+    assert key_models(Results.model_validate({**document, "models": models})) == [best]
 
 
 def test_the_worst_subset_follows_the_direction() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fake_runs import helped
 
-from mmdistill.report.results import parse_results
+from mmdistill.report.reading import parse_results
 from mmdistill.report.sections.operating_points import operating_point_summary, operating_point_table
 
 

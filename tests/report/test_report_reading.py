@@ -11,7 +11,7 @@ import pytest
 from fake_runs import VARIANTS, helped
 
 from mmdistill.errors import InputError
-from mmdistill.report.results import parse_results
+from mmdistill.report.reading import parse_results
 from mmdistill.report.run_folder import read_history, read_run_folder
 
 

@@ -6,18 +6,11 @@ made from the results of older, newer and partial runs. A number that is not fin
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from mmdistill.errors import InputError
-
-FORMAT = 1
-"""The newest format of `results.json` that this version reads."""
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -300,22 +293,6 @@ class Results(Part):
         return _unique([*order, *self.models])
 
     @property
-    def key_models(self) -> list[str]:
-        """Teacher, student and baseline of the verdict, as far as they exist; without a student the best teacher."""
-        shown = (self.teacher if self.student else self._best_teacher, self.student, self.baseline)
-        return [name for name in shown if name]
-
-    @property
-    def _best_teacher(self) -> str | None:
-        """The teacher with the best mean score on validation, the first of equals; any teacher where none is known."""
-        scores, sign = {}, 1 if self.higher_is_better else -1
-        for name in self.with_role("teacher"):
-            found = (run.validation.get(self.primary_metric) for run in self.models[name].runs)
-            if known := [sign * value for value in found if value is not None]:
-                scores[name] = sum(known) / len(known)
-        return max(scores, key=scores.__getitem__) if scores else self.teacher
-
-    @property
     def metric_names(self) -> list[str]:
         """Every metric that some run has, the primary one first."""
         found = (metric for model in self.models.values() for run in model.runs for metric in run.metrics)
@@ -339,63 +316,3 @@ def _preferred(name: str, names: list[str]) -> str | None:
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
-
-
-def parse_results(content: Any, where: str = "results.json") -> Results:
-    """Check the content of a `results.json`.
-
-    Raises:
-        InputError: when something that every run has is missing or has a wrong type, naming the key; or when the
-            results were written by a newer version.
-    """
-    if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
-        raise InputError(
-            f"The results have format {content['format']}, and this version reads up to {FORMAT}",
-            where=where,
-            fix="Update mmdistill, or run the recipe again with this version",
-        )
-    try:
-        results = Results.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        what = f"{key!r} is missing" if first["type"] == "missing" else f"{key!r}: {first['msg']}"
-        raise InputError(
-            f"The results are damaged or not finished: {what}",
-            where=where,
-            fix="Run the recipe again with `mmdistill run`; finished parts are not repeated",
-        ) from error
-    return _without_dangling_gains(results)
-
-
-def _without_dangling_gains(results: Results) -> Results:
-    """Results whose gains all speak of models that are there."""
-
-    def known(gain: Gain | None) -> bool:
-        return gain is not None and gain.student in results.models and gain.baseline in results.models
-
-    return results.model_copy(
-        update={
-            "gain": results.gain if known(results.gain) else None,
-            "gains": [gain for gain in results.gains if known(gain)],
-        }
-    )
-
-
-def read_results(path: Path) -> Results:
-    """Read `results.json`.
-
-    Raises:
-        InputError: when the file cannot be read, is not JSON, or is not what a finished run leaves.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The results cannot be read: {error}", where=str(path)) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"The file is not JSON ({error.msg})",
-            where=f"{path}, line {error.lineno}",
-            fix="Run the recipe again with `mmdistill run`; finished parts are not repeated",
-        ) from error
-    return parse_results(content, str(path))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mmdistill.errors import InputError
-from mmdistill.report.results import Results, read_results
+from mmdistill.report.reading import read_results
+from mmdistill.report.results import Results
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mmdistill.report import numbers
-from mmdistill.report.results import Gain, Results, parse_results
+from mmdistill.report.reading import parse_results
+from mmdistill.report.results import Gain, Results
 from mmdistill.report.sections.comparison import comparison_table
 from mmdistill.report.sections.gains import gains_table
 from mmdistill.report.sections.verdict import verdict

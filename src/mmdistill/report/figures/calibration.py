@@ -5,13 +5,14 @@ from __future__ import annotations
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import LIGHT, styles
 from mmdistill.report.figures.plot import Plot, canvas, legend_above
+from mmdistill.report.foremost import key_models
 from mmdistill.report.results import Results
 from mmdistill.report.sections.trust import reliability
 
 
 def draw_calibration(results: Results) -> list[Plot]:
     """The reliability diagram: accuracy against confidence, the size of a point showing how many rows are behind it."""
-    lines = {name: points for name in results.key_models if (points := reliability(results.models[name]))}
+    lines = {name: points for name in key_models(results) if (points := reliability(results.models[name]))}
     if not lines:
         return []
     figure, axes = canvas(height=3.6)

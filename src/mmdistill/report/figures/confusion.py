@@ -9,6 +9,7 @@ from mmdistill.report import numbers
 from mmdistill.report.figures.heatmap import draw_shares
 from mmdistill.report.figures.palette import styles
 from mmdistill.report.figures.plot import Plot, canvas
+from mmdistill.report.foremost import key_models
 from mmdistill.report.results import Results
 from mmdistill.report.sections.classes import confusion
 
@@ -16,7 +17,7 @@ from mmdistill.report.sections.classes import confusion
 def draw_confusion(results: Results) -> list[Plot]:
     """The row-normalised confusion of teacher, student and baseline, each in the colour of its role."""
     plots = []
-    for name in results.key_models:
+    for name in key_models(results):
         found = confusion(results.models[name])
         if found is not None and len(found[0]) > 1:
             role = results.models[name].role

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmdistill.report import numbers
+from mmdistill.report.foremost import key_models
 from mmdistill.report.results import ClassScore, Model, Results
 from mmdistill.report.spread import spread
 from mmdistill.report.table import Cell, Column, Row, Table
@@ -48,7 +49,7 @@ def class_scores(model: Model) -> dict[str, dict[str, float]]:
 
 def class_table(results: Results) -> Table | None:
     """F1 and recall per class for teacher, student and baseline, and student minus baseline."""
-    scores = {name: table for name in results.key_models if (table := class_scores(results.models[name]))}
+    scores = {name: table for name in key_models(results) if (table := class_scores(results.models[name]))}
     if not scores:
         return None
     classes = list(dict.fromkeys(name for table in scores.values() for name in table))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mmdistill.report import numbers
 from mmdistill.report.figures.palette import styles
+from mmdistill.report.foremost import key_models
 from mmdistill.report.results import Gain, Results
 from mmdistill.report.spread import spread
 
@@ -114,7 +115,7 @@ def _not_better(value: float, reference: float, higher_is_better: bool) -> bool:
 def key_figures(results: Results) -> list[KeyFigure]:
     """The gain with its interval, the scores, and how much smaller and faster the student is."""
     figures = [_gain_figure(results)] if results.main_gain and results.main_gain.mean is not None else []
-    figures += [_score_figure(results, name) for name in results.key_models]
+    figures += [_score_figure(results, name) for name in key_models(results)]
     student, teacher = results.student, results.teacher
     if student and teacher:
         figures += _size_figures(results, student, teacher)
